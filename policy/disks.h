@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * disks: the VM's disks as snapshots see them, put together from the block graph, the command line
+ * and the record.
+ *
+ * Model: a disk is found by its key: "drive:ID" (a BlockBackend's name) or "node:NAME" (the
+ * -blockdev node that the command line names), with the device (qdev) on record as second witness;
+ * never by a path alone.  A path says which file an image is only together with device and inode.
+ */
+#ifndef POLICY_DISKS_H
+#define POLICY_DISKS_H
+
+#include "policy/world.h"
+#include "qmp/err.h"
+
+struct vm_disk {
+    char *key;
+    char *label;                        /* what users call it: drive id, or device id */
+    const struct graph_disk *g;         /* borrowed from the graph */
+    const struct args_disk *a;          /* borrowed from the args; NULL: not on the command line */
+};
+
+struct vm_disks {
+    struct vm_disk *v;
+    size_t n;
+};
+
+/* All disks with a medium. */
+void disks_list(const struct world *world, struct vm_disks *out);
+void disks_clear(struct vm_disks *disks);
+const struct vm_disk *disks_find(const struct vm_disks *disks, const char *key);
+
+/* The disks to snapshot: those that `names` (array of strings; NULL: every writable one) lists, by
+ * label, qdev id or node-name.  Refuses what cannot be snapshotted, by reason. */
+bool disks_select(const struct world *world, const json_t *names, struct vm_disks *out,
+                  struct err *err);
+
+/* Is the disk's running chain, link by link, the one on record?  The disk must be on record. */
+bool disks_match_record(const struct world *world, const json_t *state, const struct vm_disk *disk,
+                        struct err *err);
+
+/* Puts a disk that is not on record there, with the layers that it has. */
+bool disks_register(const struct world *world, json_t *state, const struct vm_disk *disk,
+                    struct err *err);
+
+/* Every disk on record is in the VM, with its chain as recorded and its frozen layers untouched. */
+bool disks_check_all(const struct world *world, const json_t *state, struct err *err);
+
+/* Is a frozen layer's file what it was when it was frozen? */
+bool disks_check_frozen(const struct world *world, const json_t *state, const char *layer,
+                        struct err *err);
+
+/* No other job works on the VM's disks. */
+bool disks_check_jobs(const struct world *world, struct err *err);
+
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The part of disks.h that compares the VM's disks with the record. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/disks.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+
+static bool disks_same_file(const json_t *a, const json_t *b)
+{
+    return a && b && json_equal(json_object_get(a, "dev"), json_object_get(b, "dev")) &&
+           json_equal(json_object_get(a, "ino"), json_object_get(b, "ino"));
+}
+
+static bool disks_mismatch(const struct vm_disk *disk, const char *what, const char *file,
+                           struct err *err)
+{
+    err_set(err, REASON_CHAIN_MISMATCH,
+            "The backing chain of disk '%s' is not the one on record: %s '%s'", disk->label, what,
+            file);
+    err_name(err, "disk", disk->label);
+    err_name(err, "file", file);
+    return false;
+}
+
+bool disks_match_record(const struct world *world, const json_t *state, const struct vm_disk *disk,
+                        struct err *err)
+{
+    const json_t *record = state_disk(state, disk->key);
+    json_t *chain = state_chain(state, state_str(record, "active"), true);
+    size_t n = json_array_size(chain);
+    bool ok = true;
+
+    for (size_t i = 0; ok && i < n; i++) {
+        const json_t *layer = state_layer(state, json_string_value(json_array_get(chain, i)));
+        const char *real = state_str(layer, "real");
+
+        if (i >= disk->g->n_chain)
+            ok = disks_mismatch(disk, "QEMU's chain lacks", real, err);
+        else if (!disks_same_file(world_file(world, disk->g->chain[i].file),
+                                  world_file(world, real)))
+            ok = disks_mismatch(disk, "QEMU's chain has something else in place of", real, err);
+    }
+    if (ok && disk->g->n_chain > n)
+        ok = disks_mismatch(disk, "QEMU's chain has in addition", disk->g->chain[n].file, err);
+    json_decref(chain);
+    return ok;
+}
+
+/* new: the record of one link of a running chain. */
+static json_t *disks_layer_of(const struct graph_link *link, const json_t *file, const char *parent)
+{
+    json_t *layer = json_pack("{s:s, s:O, s:s, s:s?, s:I}", "path", link->file, "real",
+                              json_object_get(file, "real"), "format", link->image->driver, "parent",
+                              parent, "size", (json_int_t)link->image->virtual_size);
+
+    if (!layer)
+        abort();
+    return layer;
+}
+
+/* The image that the command line names has to be the active one: layers above it were made by
+ * somebody else, and nobody knows what they are for. */
+static bool disks_check_unrecorded(const struct world *world, const struct vm_disk *disk,
+                                   struct err *err)
+{
+    const json_t *named = disk->a && disk->a->path ? world_file(world, disk->a->path) : NULL;
+
+    if (!disk->a || disks_same_file(named, world_file(world, disk->g->chain[0].file)))
+        return true;
+    return disks_mismatch(disk, "its active image is not the one that the command line names, but",
+                          disk->g->chain[0].file, err);
+}
+
+bool disks_register(const struct world *world, json_t *state, const struct vm_disk *disk,
+                    struct err *err)
+{
+    const char *parent = NULL;
+
+    if (!disks_check_unrecorded(world, disk, err))
+        return false;
+    for (size_t i = disk->g->n_chain; i-- > 0;) {
+        const struct graph_link *link = &disk->g->chain[i];
+        const json_t *file = world_file(world, link->file);
+        json_t *layer;
+
+        if (!file)
+            return disks_mismatch(disk, "this file cannot be found:", link->file, err);
+        layer = disks_layer_of(link, file, parent);
+        json_object_set_new(layer, i > 0 ? "foreign" : "base", json_true());
+        if (i == 0 && disk->a && disk->a->kind == ARGS_DISK_BLOCKDEV)
+            json_object_set_new(layer, "node", json_string(disk->a->node_name));
+        else if (i == 0 && disk->a && disk->a->node_name)
+            json_object_set_new(layer, "node", json_string(disk->a->node_name));
+        parent = state_layer_add(state, layer);
+    }
+    json_object_set_new(json_object_get(state, "disks"), disk->key,
+                        json_pack("{s:s, s:s?, s:s, s:s}", "device", disk->label, "qdev",
+                                  disk->g->qdev, "active", parent, "base", parent));
+    return true;
+}
+
+bool disks_check_frozen(const struct world *world, const json_t *state, const char *id,
+                        struct err *err)
+{
+    const json_t *layer = state_layer(state, id);
+    const json_t *print = json_object_get(layer, "print");
+    const char *real = state_str(layer, "real");
+    const json_t *file = world_file(world, real);
+    static const char *const members[] = { "dev", "ino", "size", "mtime", NULL };
+
+    if (!file) {
+        err_set(err, REASON_IMAGE_CHANGED, "The image '%s' is missing", real);
+        err_name(err, "file", real);
+        return false;
+    }
+    for (size_t i = 0; print && members[i]; i++) {
+        if (json_equal(json_object_get(print, members[i]), json_object_get(file, members[i])))
+            continue;
+        err_set(err, REASON_IMAGE_CHANGED, "The image '%s' was %s since the snapshot was made: "
+                "restore it from a backup", real, i < 2 ? "replaced" : "written to");
+        err_name(err, "file", real);
+        return false;
+    }
+    return true;
+}
+
+/* Frozen layers of one running chain: all but the active one and the foreign ones. */
+static bool disks_check_frozen_chain(const struct world *world, const json_t *state,
+                                     const json_t *record, struct err *err)
+{
+    json_t *chain = state_chain(state, state_str(record, "active"), false);
+    bool ok = true;
+
+    for (size_t i = 1; ok && i < json_array_size(chain); i++)
+        ok = disks_check_frozen(world, state, json_string_value(json_array_get(chain, i)), err);
+    json_decref(chain);
+    return ok;
+}
+
+static bool disks_check_record(const struct world *world, const json_t *state, const char *key,
+                               const json_t *record, const struct vm_disks *all, struct err *err)
+{
+    const struct vm_disk *disk = disks_find(all, key);
+    const char *qdev = state_str(record, "qdev"), *label = state_str(record, "device");
+
+    if (!disk || (qdev && (!disk->g->qdev || strcmp(disk->g->qdev, qdev) != 0))) {
+        err_set(err, REASON_DISK_GONE, "Disk '%s' (%s) is no longer in the VM under that name",
+                label, qdev ? qdev : key);
+        err_name(err, "disk", label);
+        return false;
+    }
+    return disks_match_record(world, state, disk, err) &&
+           disks_check_frozen_chain(world, state, record, err);
+}
+
+bool disks_check_all(const struct world *world, const json_t *state, struct err *err)
+{
+    struct vm_disks all;
+    const char *key;
+    json_t *record;
+    bool ok = true;
+
+    disks_list(world, &all);
+    json_object_foreach(json_object_get(state, "disks"), key, record) {
+        ok = disks_check_record(world, state, key, record, &all, err);
+        if (!ok)
+            break;
+    }
+    disks_clear(&all);
+    return ok;
+}

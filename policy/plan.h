@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * plan: an operation as a list of steps, as data.
+ *
+ * Model: { operation, name, method?, steps: [step], after: state }.  A step is one of
+ *
+ *   a command   { step, on: "qemu"|"next", command: {execute, arguments?}, expect, ... }
+ *   a deed      { step, on: "host", args: {...}, ... }   named in proxy/deeds.c, verifies itself
+ *   a wait      { step, on: "qemu"|"next", expect, ... }
+ *
+ * and may carry: target (text for people), bytes (that it moves), fd ({path, flags: "read"|"write"}:
+ * a file whose descriptor goes with the command), undo (a list of steps that take it back),
+ * commit-point (true on one step of a plan: from its success on the plan is finished, before it
+ * everything is taken back), timeout (milliseconds that the verification may take; 0: for ever),
+ * lenient (a failure is reported, but does not fail the plan: only behind the commit point, and in
+ * what is undone).
+ *
+ * A command is sent once.  Whatever its answer, what counts is the expectation, which is checked in
+ * QEMU's own answer to a query (expect.h), as often as needed.
+ */
+#ifndef POLICY_PLAN_H
+#define POLICY_PLAN_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#define PLAN_TIMEOUT_MS 30000
+
+/* new; nothing is stolen. */
+json_t *plan_new(const char *operation, const char *name);
+
+/* Appends a step (steals it); returns it borrowed. */
+json_t *plan_add(json_t *plan, json_t *step);
+
+/* new: steps.  arguments, expect and args are stolen; arguments may be NULL. */
+json_t *step_command(const char *step, const char *on, const char *target, const char *execute,
+                     json_t *arguments, json_t *expect);
+json_t *step_wait(const char *step, const char *on, const char *target, json_t *expect);
+json_t *step_deed(const char *step, const char *target, json_t *args);
+
+/* Appends a step to another's undo list (steals undo). */
+void step_undo(json_t *step, json_t *undo);
+void step_commit_point(json_t *step);
+json_t *step_lenient(json_t *step); /* returns step */
+void step_timeout(json_t *step, json_int_t ms);
+void step_fd(json_t *step, const char *path, const char *flags);
+
+/* new: expectations. */
+json_t *expect_status(const char *first, const char *second);
+json_t *expect_node(const char *name, bool present);
+json_t *expect_job(const char *id, const char *status);
+
+/* new: the list of SnapshotStep that dry-run returns. */
+json_t *plan_describe(const json_t *plan);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * planner: from a request, the record and the world to a plan, or to the reason why not.
+ *
+ * Pure.  A plan that comes out of here was checked as a whole: what can be known to fail is refused
+ * now.  request is the command's arguments, whose types were checked (request.h); the plan's
+ * "after" is the record once the plan is done.
+ */
+#ifndef POLICY_PLANNER_H
+#define POLICY_PLANNER_H
+
+#include "policy/world.h"
+#include "qmp/err.h"
+
+/* new, or NULL with err set. */
+json_t *planner_create(const struct world *world, const json_t *state, const json_t *request,
+                       struct err *err);
+json_t *planner_revert(const struct world *world, const json_t *state, const json_t *request,
+                       struct err *err);
+json_t *planner_delete(const struct world *world, const json_t *state, const json_t *request,
+                       struct err *err);
+
+/* A create whose guest stays stopped at its end, for revert's save-as. */
+json_t *planner_save_as(const struct world *world, const json_t *state, const json_t *request,
+                        struct err *err);
+
+/* new: the files whose facts (world.files) a planner will want, beside those in the graph: all that
+ * the record names. */
+json_t *planner_files(const json_t *state);
+
+/* new: the command line with which a VM that has a record is started (again) on its current layers.
+ * Only files, rooms and the arguments of the world are looked at. */
+char **planner_start(const struct world *world, const json_t *state, struct err *err);
+
+#endif

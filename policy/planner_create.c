@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * snapshot-create: new overlays are made and opened while the guest runs; then it is stopped, its
+ * memory is written, all disks move to their overlays in one transaction, and it goes on.  The
+ * files are made durable, and checksummed, while it runs again; only then the snapshot counts.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/disks.h"
+#include "policy/name.h"
+#include "policy/overlay.h"
+#include "policy/plan.h"
+#include "policy/planner.h"
+#include "policy/planner_steps.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+
+/* Saved memory is not larger than RAM and a bit for the devices. */
+#define CREATE_DEVICE_ROOM ((json_int_t)16 << 20)
+
+struct create {
+    const struct world *world;
+    const char *name;
+    bool memory;            /* as a migration stream */
+    bool running;
+    bool stay_stopped;
+    struct vm_disks disks;
+    json_t *after;
+    json_t *overlays;       /* key -> layer id */
+    json_t *plan;
+    char *memory_file;      /* absolute */
+};
+
+static bool create_check_name(const json_t *state, const char *name, struct err *err)
+{
+    if (!name_check(name, err))
+        return false;
+    if (state_snapshot(state, name)) {
+        err_set(err, REASON_DUPLICATE_NAME, "There is a snapshot '%s' already: choose another name, "
+                "or delete it first", name);
+        err_name(err, "snapshot", name);
+        return false;
+    }
+    return true;
+}
+
+static json_int_t create_ram(const struct world *world)
+{
+    return json_integer_value(json_object_get(world->memory_size, "base-memory")) +
+           json_integer_value(json_object_get(world->memory_size, "plugged-memory"));
+}
+
+static bool create_check_memory(struct create *create, const json_t *request, struct err *err)
+{
+    const char *wanted = state_str(request, "memory"), *status = world_status(create->world);
+    bool ran = strcmp(status, "prelaunch") != 0;
+
+    if (wanted && strcmp(wanted, "vmstate") == 0) {
+        err_set(err, REASON_NOT_SUPPORTED, "memory: vmstate is not supported yet: use stream or none");
+        return false;
+    }
+    create->memory = wanted ? strcmp(wanted, "stream") == 0 : ran && create->world->args;
+    if (!ran && create->memory) {
+        err_set(err, REASON_WRONG_STATE, "The guest has not run yet, so it has no memory to save: "
+                "use memory: none");
+        return false;
+    }
+    if (strcmp(status, "postmigrate") == 0 && create->memory) {
+        err_set(err, REASON_WRONG_STATE, "QEMU cannot save the memory of a paused guest a second "
+                "time before it has run: continue it first, or use memory: none");
+        return false;
+    }
+    return !create->memory ||
+           overlay_check_room(create->world, create->memory_file,
+                              create_ram(create->world) + CREATE_DEVICE_ROOM, err);
+}
+
+static bool create_check(struct create *create, const json_t *state, const json_t *request,
+                         struct err *err)
+{
+    static const char *const fit[] = { "running", "paused", "prelaunch", "postmigrate", NULL };
+    const char *status = world_status(create->world);
+    size_t i = 0;
+
+    while (fit[i] && strcmp(fit[i], status) != 0)
+        i++;
+    if (!fit[i]) {
+        err_set(err, REASON_WRONG_STATE, "The VM is in state '%s': a snapshot can be made of one "
+                "that is running or paused, or has not run yet", status);
+        err_name(err, "run-state", status);
+        return false;
+    }
+    if (json_is_true(json_object_get(request, "live"))) {
+        err_set(err, REASON_NOT_SUPPORTED, "live: true is not supported yet: leave it out");
+        return false;
+    }
+    return create_check_name(state, create->name, err) &&
+           (!create->world->args || args_check_snapshots(create->world->args, err)) &&
+           disks_check_jobs(create->world, err) && disks_check_all(create->world, state, err) &&
+           create_check_memory(create, request, err);
+}
+
+/* Registers the disks and plans an overlay for each in `after`. */
+static bool create_overlays(struct create *create, const json_t *request, struct err *err)
+{
+    if (!disks_select(create->world, json_object_get(request, "disks"), &create->disks, err))
+        return false;
+    if (create->disks.n == 0 && !create->memory) {
+        err_set(err, REASON_UNKNOWN_DISK, "There is nothing to save: no writable disk, and no memory");
+        return false;
+    }
+    for (size_t i = 0; i < create->disks.n; i++) {
+        const struct vm_disk *disk = &create->disks.v[i];
+        const char *id;
+
+        if (!state_disk(create->after, disk->key) &&
+            !disks_register(create->world, create->after, disk, err))
+            return false;
+        id = overlay_plan(create->world, create->after,
+                          state_str(state_disk(create->after, disk->key), "active"), err);
+        if (!id)
+            return false;
+        json_object_set_new(create->overlays, disk->key, json_string(id));
+    }
+    return true;
+}
+
+static void create_open_overlays(struct create *create)
+{
+    for (size_t i = 0; i < create->disks.n; i++) {
+        const char *id = state_str(create->overlays, create->disks.v[i].key);
+        const json_t *layer = state_layer(create->after, id);
+        const char *node = state_str(layer, "node");
+        json_t *step;
+
+        plan_add(create->plan, overlay_step(create->after, id));
+        step = step_command("blockdev-add", "qemu", node, "blockdev-add",
+                            json_pack("{s:s, s:s, s:{s:s, s:O}, s:n}", "node-name", node, "driver",
+                                      "qcow2", "file", "driver", "file", "filename",
+                                      json_object_get(layer, "path"), "backing"),
+                            expect_node(node, true));
+        step_undo(step, step_command("blockdev-del", "qemu", node, "blockdev-del",
+                                     json_pack("{s:s}", "node-name", node),
+                                     expect_node(node, false)));
+        plan_add(create->plan, step);
+    }
+}
+
+/* One transaction for all disks.  It is undone by merging each overlay back, which moves what the
+ * guest has written meanwhile, and nothing when it has not run. */
+static void create_transaction(struct create *create)
+{
+    json_t *actions = json_array();
+    const struct vm_disk *disk;
+    const char *node = NULL;
+    json_t *step;
+
+    for (size_t i = 0; i < create->disks.n; i++) {
+        disk = &create->disks.v[i];
+        node = state_str(state_layer(create->after, state_str(create->overlays, disk->key)), "node");
+        json_array_append_new(actions,
+                              json_pack("{s:s, s:{s:s, s:s}}", "type", "blockdev-snapshot", "data",
+                                        "node", disk->g->chain[0].image->name, "overlay", node));
+    }
+    if (create->disks.n == 0) {
+        json_decref(actions);
+        return;
+    }
+    /* All or none: QEMU's answer about the last disk tells for all. */
+    disk = &create->disks.v[create->disks.n - 1];
+    step = step_command("transaction", "qemu", disk->label, "transaction",
+                        json_pack("{s:o}", "actions", actions), expect_disk(disk->g, node));
+    for (size_t i = 0; i < create->disks.n; i++) {
+        disk = &create->disks.v[i];
+        node = state_str(state_layer(create->after, state_str(create->overlays, disk->key)), "node");
+        planner_undo_overlay(step, disk, node);
+    }
+    plan_add(create->plan, step);
+}
+
+/* Where the guest's own state goes on to be "paused", which plain migration leaves as postmigrate:
+ * a background snapshot restores the state it found (migration/migration.c, bg_migration_*; from
+ * QEMU 9.0 on; before, it always starts the guest). */
+static bool create_in_background(const struct create *create)
+{
+    return create->memory && strcmp(world_status(create->world), "paused") == 0 &&
+           create->world->version[0] >= 9;
+}
+
+static void create_memory(struct create *create)
+{
+    json_t *step;
+
+    if (!create->memory)
+        return;
+    step = step_command("migrate", "qemu", create->memory_file, "migrate",
+                        json_pack("{s:s}", "uri", "fd:qsnap-memory"),
+                        json_pack("{s:s, s:[s]}", "is", "migrated", "final", "completed"));
+    json_object_set_new(step, "bytes", json_integer(create_ram(create->world)));
+    step_timeout(step, 0);
+    step_undo(step, step_command("migrate-cancel", "qemu", NULL, "migrate_cancel", NULL,
+                                 expect_status("postmigrate", "paused")));
+    plan_add(create->plan, step);
+    plan_add(create->plan, step_wait("migrate-end", "qemu", NULL,
+                                     create_in_background(create)
+                                         ? expect_status("paused", NULL)
+                                         : expect_status("postmigrate", NULL)));
+}
+
+static void create_prepare_memory(struct create *create)
+{
+    json_t *step;
+
+    if (!create->memory)
+        return;
+    step = step_deed("memory-create", create->memory_file,
+                     json_pack("{s:s}", "file", create->memory_file));
+    step_undo(step, step_deed("file-remove", create->memory_file,
+                              json_pack("{s:s}", "file", create->memory_file)));
+    plan_add(create->plan, step);
+    planner_migration_settings(create->world, create->plan, create_in_background(create));
+    step = step_command("getfd", "qemu", create->memory_file, "getfd",
+                        json_pack("{s:s}", "fdname", "qsnap-memory"),
+                        json_pack("{s:s}", "is", "any"));
+    step_fd(step, create->memory_file, "write");
+    /* Once the migration has begun the descriptor is no longer there to be closed. */
+    step_undo(step, step_lenient(step_command("closefd", "qemu", NULL, "closefd",
+                                              json_pack("{s:s}", "fdname", "qsnap-memory"),
+                                              json_pack("{s:s}", "is", "any"))));
+    plan_add(create->plan, step);
+}
+
+static void create_stop(struct create *create)
+{
+    json_t *step;
+
+    /* Without memory the transaction alone is one moment for all disks. */
+    if (!create->running || (!create->memory && !create->stay_stopped))
+        return;
+    step = step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", NULL));
+    step_undo(step, step_command("cont", "qemu", NULL, "cont", NULL, expect_status("running", NULL)));
+    plan_add(create->plan, step);
+}
+
+static void create_cont(struct create *create)
+{
+    if (create->running && create->memory && !create->stay_stopped)
+        plan_add(create->plan, step_command("cont", "qemu", NULL, "cont", NULL,
+                                            expect_status("running", NULL)));
+}
+
+/* The record as it will be. */
+static void create_record(struct create *create, const json_t *request, const json_t *state)
+{
+    json_t *snapshot =
+        json_pack("{s:s, s:O, s:O*, s:s, s:s, s:{}, s:o, s:O, s:[i,i], s:I}", "name", create->name,
+                  "parent", json_object_get(state, "current"), "description",
+                  json_object_get(request, "description"), "run-state",
+                  strcmp(world_status(create->world), "postmigrate") == 0
+                      ? "paused" : world_status(create->world),
+                  "origin", "created", "disks", "args", planner_args(create->world), "config",
+                  json_object_get(state, "config"), "qemu", create->world->version[0],
+                  create->world->version[1], "created", (json_int_t)create->world->now);
+
+    if (!snapshot)
+        abort();
+    for (size_t i = 0; i < create->disks.n; i++) {
+        const char *key = create->disks.v[i].key;
+        json_t *disk = state_disk(create->after, key);
+
+        json_object_set(json_object_get(snapshot, "disks"), key, json_object_get(disk, "active"));
+        json_object_set(disk, "active", json_object_get(create->overlays, key));
+    }
+    if (create->memory)
+        json_object_set_new(snapshot, "memory", json_pack("{s:s, s:s}", "format", "stream", "file",
+                                                          create->memory_file));
+    json_array_append_new(json_object_get(create->after, "snapshots"), snapshot);
+    json_object_set_new(create->after, "current", json_string(create->name));
+}
+
+static void create_finish(struct create *create)
+{
+    json_t *frozen = json_object_get(state_snapshot(create->after, create->name), "disks");
+    json_t *step;
+
+    if (create->memory)
+        plan_add(create->plan, step_deed("memory-seal", create->memory_file,
+                                         json_pack("{s:s, s:s}", "file", create->memory_file,
+                                                   "snapshot", create->name)));
+    plan_add(create->plan, planner_freeze_step(create->after, frozen));
+    if (create->memory)
+        planner_migration_restore(create->world, create->plan, create_in_background(create));
+    step = step_deed("state-write", NULL, json_object());
+    step_commit_point(step);
+    plan_add(create->plan, step);
+    json_object_set_new(create->plan, "adopt", json_true());
+    json_object_set(create->plan, "after", create->after);
+}
+
+static void create_free(struct create *create)
+{
+    disks_clear(&create->disks);
+    json_decref(create->after);
+    json_decref(create->overlays);
+    free(create->memory_file);
+}
+
+static json_t *create_plan(struct create *create, const json_t *state, const json_t *request,
+                           struct err *err)
+{
+    json_int_t number = json_integer_value(json_object_get(state, "counter"));
+
+    if (asprintf(&create->memory_file, "%s/%s-%lld.mem", create->world->memory_dir, create->name,
+                 (long long)number + 1) < 0)
+        abort();
+    create->running = strcmp(world_status(create->world), "running") == 0;
+    if (!create_check(create, state, request, err) || !create_overlays(create, request, err))
+        return NULL;
+    /* Without a disk no layer has taken the number that the memory file's name uses. */
+    if (create->disks.n == 0)
+        json_object_set_new(create->after, "counter", json_integer(number + 1));
+    create->plan = plan_new("snapshot-create", create->name);
+    create_open_overlays(create);
+    create_prepare_memory(create);
+    create_stop(create);
+    create_memory(create);
+    create_transaction(create);
+    create_cont(create);
+    create_record(create, request, state);
+    create_finish(create);
+    return create->plan;
+}
+
+static json_t *create_run(const struct world *world, const json_t *state, const json_t *request,
+                          const char *name, bool stay_stopped, struct err *err)
+{
+    struct create create = {
+        .world = world,
+        .name = name,
+        .stay_stopped = stay_stopped,
+        .after = json_deep_copy(state),
+        .overlays = json_object(),
+    };
+    json_t *plan = create_plan(&create, state, request, err);
+
+    create_free(&create);
+    return plan;
+}
+
+json_t *planner_create(const struct world *world, const json_t *state, const json_t *request,
+                       struct err *err)
+{
+    return create_run(world, state, request, state_str(request, "name"), false, err);
+}
+
+json_t *planner_save_as(const struct world *world, const json_t *state, const json_t *request,
+                        struct err *err)
+{
+    json_t *none = json_object();
+    json_t *plan = create_run(world, state, none, state_str(request, "save-as"), true, err);
+
+    json_decref(none);
+    return plan;
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * snapshot-delete: the name goes; layers that nothing needs any more are unlinked, or merged with
+ * their only child by block-commit.
+ *
+ * The snapshot is marked on disk before the first byte moves, since a layer that is half merged is
+ * worth nothing to it; from then on it can only be deleted (again).  Between the moment that a disk
+ * leaves the child's file and the moment that the record says so the guest stands still: both
+ * files then have the same content, so whichever the record names after a power cut is right.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/disks.h"
+#include "policy/merge.h"
+#include "policy/overlay.h"
+#include "policy/plan.h"
+#include "policy/planner.h"
+#include "policy/planner_layers.h"
+#include "policy/planner_steps.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+
+/* One merge, with the names that it has in the running QEMU. */
+struct delete_merge {
+    struct merge merge;
+    const struct vm_disk *disk;
+    const char *parent_node, *child_node;   /* borrowed from the graph */
+    char job[64];
+};
+
+struct delete {
+    const struct world *world;
+    const char *name;
+    struct vm_disks disks;
+    json_t *now;                /* the record as it is while merges run: marked */
+    json_t *after;
+    json_t *garbage;            /* real paths */
+    json_t *plan;
+    struct delete_merge *merges;
+    size_t n_merges;
+};
+
+static bool delete_check_request(const json_t *request, struct err *err)
+{
+    const char *children = state_str(request, "children");
+    const char *direction = state_str(request, "direction");
+
+    if (children && strcmp(children, "keep") != 0)
+        err_set(err, REASON_NOT_SUPPORTED, "children: %s is not supported yet: delete the children "
+                "one by one", children);
+    else if (direction && strcmp(direction, "stream") == 0)
+        err_set(err, REASON_NOT_SUPPORTED, "direction: stream is not supported yet: leave it out");
+    return !err->set;
+}
+
+/* The node of a layer, by its place in the disk's chain, which was found to be the recorded one. */
+static const char *delete_node(const struct delete *delete, const struct vm_disk *disk,
+                               const char *layer)
+{
+    const json_t *record = state_disk(delete->after, disk->key);
+    json_t *chain = state_chain(delete->after, state_str(record, "active"), true);
+    const char *node = NULL;
+
+    for (size_t i = 0; i < json_array_size(chain) && i < disk->g->n_chain; i++)
+        if (strcmp(json_string_value(json_array_get(chain, i)), layer) == 0)
+            node = disk->g->chain[i].image->name;
+    json_decref(chain);
+    return node;
+}
+
+static bool delete_check_merge(const struct delete *delete, const struct merge *merge,
+                               struct err *err)
+{
+    const char *parent = state_str(state_layer(delete->after, merge->parent), "real");
+    const char *child = state_str(state_layer(delete->after, merge->child), "real");
+
+    if (json_is_true(json_object_get(world_file(delete->world, parent), "bitmaps"))) {
+        err_set(err, REASON_UNSUPPORTED_DISK, "'%s' has a persistent dirty bitmap, which a merge "
+                "into it would make worthless: remove it with block-dirty-bitmap-remove", parent);
+        err_name(err, "file", parent);
+        return false;
+    }
+    return overlay_check_room(delete->world, parent,
+                              json_integer_value(json_object_get(world_file(delete->world, child),
+                                                                 "size")), err);
+}
+
+/* At most one merge of a disk in one plan: what remains is found by the next delete. */
+static bool delete_find_merges(struct delete *delete, struct err *err)
+{
+    delete->merges = calloc(delete->disks.n + 1, sizeof(*delete->merges));
+    if (!delete->merges)
+        abort();
+    for (size_t i = 0; i < delete->disks.n; i++) {
+        struct delete_merge *at = &delete->merges[delete->n_merges];
+        const struct vm_disk *disk = &delete->disks.v[i];
+
+        if (!state_disk(delete->after, disk->key) ||
+            !merge_find(delete->after, disk->key, &at->merge))
+            continue;
+        delete->n_merges++;
+        at->disk = disk;
+        at->parent_node = delete_node(delete, disk, at->merge.parent);
+        at->child_node = delete_node(delete, disk, at->merge.child);
+        snprintf(at->job, sizeof(at->job), "qsnap-commit-%.40s", at->merge.child);
+        if (!delete_check_merge(delete, &at->merge, err))
+            return false;
+    }
+    return true;
+}
+
+static json_t *delete_cancel_step(const char *job)
+{
+    return step_command("cancel-commit", "qemu", NULL, "block-job-cancel",
+                        json_pack("{s:s, s:b}", "device", job, "force", 1),
+                        json_pack("{s:s, s:s, s:[s,s], s:b}", "is", "job", "id", job, "in",
+                                  "concluded", "null", "error-ok", 1));
+}
+
+static json_t *delete_dismiss_step(const char *job)
+{
+    return step_command("job-dismiss", "qemu", NULL, "job-dismiss", json_pack("{s:s}", "id", job),
+                        expect_job(job, "null"));
+}
+
+/* Starts one commit and waits until it is as far as it gets without the barrier. */
+static void delete_start_merge(struct delete *delete, const struct delete_merge *at)
+{
+    const json_t *parent = state_layer(delete->now, at->merge.parent);
+    const json_t *child = state_layer(delete->now, at->merge.child);
+    json_t *args = json_pack("{s:s, s:s, s:s, s:b}", "job-id", at->job, "device",
+                             planner_job_device(at->disk->g, at->disk->g->root->name), "base-node",
+                             at->parent_node, "auto-dismiss", 0);
+    json_t *step;
+
+    if (at->merge.above) {
+        json_object_set_new(args, "top-node", json_string(at->child_node));
+        json_object_set_new(args, "backing-file", json_string(overlay_backing(parent)));
+        json_object_set_new(args, "auto-finalize", json_false());
+    }
+    step = step_command("block-commit", "qemu", at->disk->label, "block-commit", args,
+                        expect_job(at->job, at->merge.above ? "pending" : "ready"));
+    step_timeout(step, 0);
+    json_object_set(step, "bytes",
+                    json_object_get(world_file(delete->world, state_str(child, "real")), "size"));
+    json_object_set_new(step, "moves", json_true());
+    step_undo(step, delete_cancel_step(at->job));
+    step_undo(step, step_lenient(delete_dismiss_step(at->job)));
+    plan_add(delete->plan, step);
+}
+
+/* Ends one commit, and says so on record: this disk is done with. */
+static void delete_end_merge(struct delete *delete, const struct delete_merge *at)
+{
+    json_t *snapshot = state_snapshot(delete->now, delete->name);
+    const char *end = at->merge.above ? "job-finalize" : "job-complete";
+
+    plan_add(delete->plan, step_command(end, "qemu", at->disk->label, end,
+                                        json_pack("{s:s}", "id", at->job),
+                                        expect_job(at->job, "concluded")));
+    plan_add(delete->plan, delete_dismiss_step(at->job));
+    if (!at->merge.above)
+        plan_add(delete->plan, step_wait("check-disk", "qemu", at->disk->label,
+                                         expect_disk(at->disk->g, at->parent_node)));
+    json_array_append(delete->garbage,
+                      json_object_get(state_layer(delete->now, at->merge.child), "real"));
+    json_object_del(json_object_get(snapshot, "disks"), at->merge.key);
+    merge_apply(delete->now, &at->merge);
+    merge_apply(delete->after, &at->merge);
+    plan_add(delete->plan, step_deed("state-write", NULL,
+                                     json_pack("{s:o}", "state", json_deep_copy(delete->now))));
+}
+
+static void delete_merge_all(struct delete *delete)
+{
+    bool running = strcmp(world_status(delete->world), "running") == 0;
+    json_t *step;
+
+    step = step_deed("snapshot-mark", delete->name, json_pack("{s:s}", "snapshot", delete->name));
+    step_undo(step, step_deed("snapshot-unmark", delete->name,
+                              json_pack("{s:s}", "snapshot", delete->name)));
+    plan_add(delete->plan, step);
+    for (size_t i = 0; i < delete->n_merges; i++)
+        delete_start_merge(delete, &delete->merges[i]);
+    if (running) {
+        step = step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", NULL));
+        step_undo(step, step_command("cont", "qemu", NULL, "cont", NULL,
+                                     expect_status("running", NULL)));
+        plan_add(delete->plan, step);
+    }
+    for (size_t i = 0; i < delete->n_merges; i++)
+        delete_end_merge(delete, &delete->merges[i]);
+    if (running)
+        plan_add(delete->plan, step_command("cont", "qemu", NULL, "cont", NULL,
+                                            expect_status("running", NULL)));
+    /* A node of the command line goes by itself, one that was added has to be deleted. */
+    for (size_t i = 0; i < delete->n_merges; i++)
+        plan_add(delete->plan,
+                 step_lenient(step_command("blockdev-del", "qemu", delete->merges[i].child_node,
+                                           "blockdev-del",
+                                           json_pack("{s:s}", "node-name",
+                                                     delete->merges[i].child_node),
+                                           expect_node(delete->merges[i].child_node, false))));
+}
+
+/* new: key -> layer, of the frozen layers that were merged into or whose header was rewritten. */
+static json_t *delete_changed(const struct delete *delete)
+{
+    json_t *changed = json_object();
+
+    for (size_t i = 0; i < delete->n_merges; i++) {
+        const struct merge *merge = &delete->merges[i].merge;
+
+        if (!state_layer_active_of(delete->after, merge->parent))
+            json_object_set_new(changed, merge->parent, json_string(merge->parent));
+        if (merge->above && !state_layer_active_of(delete->after, merge->above))
+            json_object_set_new(changed, merge->above, json_string(merge->above));
+    }
+    return changed;
+}
+
+static json_t *delete_actives(const struct delete *delete)
+{
+    json_t *actives = json_object();
+    const char *key;
+    json_t *disk;
+
+    json_object_foreach(json_object_get(delete->after, "disks"), key, disk)
+        json_object_set(actives, key, json_object_get(disk, "active"));
+    return actives;
+}
+
+static void delete_finish(struct delete *delete, const json_t *memory)
+{
+    json_t *step, *changed;
+
+    if (delete->n_merges) {
+        json_t *actives = delete_actives(delete);
+
+        plan_add(delete->plan, step_wait("check-disks", "qemu", NULL,
+                                         layers_expect(delete->after, actives)));
+        changed = delete_changed(delete);
+        plan_add(delete->plan, planner_freeze_step(delete->after, changed));
+        json_decref(changed);
+        json_decref(actives);
+    }
+    step = step_deed("state-write", NULL, json_object());
+    step_commit_point(step);
+    plan_add(delete->plan, step);
+    if (state_str(memory, "file"))
+        json_array_append(delete->garbage, json_object_get(memory, "file"));
+    if (json_array_size(delete->garbage) > 0)
+        plan_add(delete->plan, step_lenient(step_deed("files-remove", NULL,
+                                                      json_pack("{s:O}", "files",
+                                                                delete->garbage))));
+    json_object_set(delete->plan, "after", delete->after);
+}
+
+static bool delete_plan(struct delete *delete, const json_t *state, const json_t *request,
+                        struct err *err)
+{
+    const json_t *snapshot = state_snapshot_need(state, delete->name, err);
+    json_t *mark;
+
+    if (!snapshot || !delete_check_request(request, err) ||
+        !disks_check_jobs(delete->world, err) || !disks_check_all(delete->world, state, err))
+        return false;
+    delete->plan = plan_new("snapshot-delete", delete->name);
+    mark = state_snapshot(delete->now, delete->name);
+    json_object_set_new(mark, "deleting", json_true());
+    state_snapshot_remove(delete->after, delete->name);
+    delete->garbage = state_collect_garbage(delete->after);
+    if (!delete_find_merges(delete, err))
+        return false;
+    if (delete->n_merges)
+        delete_merge_all(delete);
+    delete_finish(delete, json_object_get(snapshot, "memory"));
+    return true;
+}
+
+/* The name and its memory only; layers stay as they are, and are looked at by a later delete. */
+static bool delete_plan_metadata(struct delete *delete, struct err *err)
+{
+    const json_t *snapshot = state_snapshot_need(delete->after, delete->name, err);
+    json_t *memory;
+
+    if (!snapshot)
+        return false;
+    memory = json_incref(json_object_get(snapshot, "memory"));
+    delete->plan = plan_new("snapshot-delete", delete->name);
+    delete->garbage = json_array();
+    state_snapshot_remove(delete->after, delete->name);
+    delete_finish(delete, memory);
+    json_decref(memory);
+    return true;
+}
+
+json_t *planner_delete(const struct world *world, const json_t *state, const json_t *request,
+                       struct err *err)
+{
+    struct delete delete = {
+        .world = world,
+        .name = state_str(request, "name"),
+        .now = json_deep_copy(state),
+        .after = json_deep_copy(state),
+    };
+    bool ok;
+
+    disks_list(world, &delete.disks);
+    ok = json_is_true(json_object_get(request, "metadata-only"))
+             ? delete_plan_metadata(&delete, err) : delete_plan(&delete, state, request, err);
+    if (!ok) {
+        json_decref(delete.plan);
+        delete.plan = NULL;
+    }
+    for (size_t i = 0; i < delete.n_merges; i++)
+        merge_clear(&delete.merges[i].merge);
+    free(delete.merges);
+    disks_clear(&delete.disks);
+    json_decref(delete.now);
+    json_decref(delete.after);
+    json_decref(delete.garbage);
+    return delete.plan;
+}

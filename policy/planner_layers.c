@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "policy/planner_layers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/args_rewrite.h"
+#include "policy/disks.h"
+#include "policy/overlay.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+
+/* layers: room for the chain; the strings are the record's. */
+static void layers_fill(const json_t *state, const json_t *chain, struct layer_arg *layers)
+{
+    json_t *id;
+    size_t i;
+
+    json_array_foreach((json_t *)chain, i, id) {
+        const json_t *layer = state_layer(state, json_string_value(id));
+
+        layers[i].path = state_str(layer, "path");
+        layers[i].format = state_str(layer, "format");
+        layers[i].node_name = state_str(layer, "node");
+    }
+}
+
+static struct disk_rewrite *layers_disks(const json_t *state, const json_t *actives)
+{
+    struct disk_rewrite *disks = calloc(json_object_size(actives) + 1, sizeof(*disks));
+    size_t n = 0;
+    const char *key;
+    json_t *active;
+
+    if (!disks)
+        abort();
+    json_object_foreach((json_t *)actives, key, active) {
+        json_t *chain = state_chain(state, json_string_value(active), false);
+        struct layer_arg *layers = calloc(json_array_size(chain) + 1, sizeof(*layers));
+
+        if (!layers)
+            abort();
+        layers_fill(state, chain, layers);
+        disks[n].key = key;
+        disks[n].layers = layers;
+        disks[n].n_layers = json_array_size(chain);
+        n++;
+        json_decref(chain);
+    }
+    return disks;
+}
+
+char **layers_rewrite(const struct args *args, const json_t *state, const json_t *actives,
+                      enum layers_start start, json_t **late, struct err *err)
+{
+    struct disk_rewrite *disks = layers_disks(state, actives);
+    size_t n = json_object_size(actives);
+    struct args_rewrite rewrite = {
+        .disks = disks,
+        .n_disks = n,
+        .paused = start != LAYERS_RUN,
+        .incoming = start == LAYERS_INCOMING,
+        .late = late != NULL,
+        .node_prefix = "qsnap",
+    };
+    json_t *unused = NULL;
+    char **argv = NULL;
+
+    if (!args_rewrite(args, &rewrite, &argv, late ? late : &unused, err))
+        argv = NULL;
+    json_decref(unused);
+    for (size_t i = 0; i < n; i++)
+        free((void *)disks[i].layers);
+    free(disks);
+    return argv;
+}
+
+/* An overlay's header is the only thing that QEMU follows to find the layer below. */
+static bool layers_check_header(const struct world *world, const json_t *layer, const json_t *below,
+                                struct err *err)
+{
+    const char *real = state_str(layer, "real");
+    const json_t *file = world_file(world, real);
+    const char *backing = state_str(file, "backing"), *format = state_str(file, "backing-format");
+    const char *bad = state_str(file, "bad");
+
+    if (!file) {
+        err_set(err, REASON_IMAGE_CHANGED, "The image '%s' is missing", real);
+    } else if (bad) {
+        err_set(err, REASON_BAD_IMAGE, "The image '%s' cannot be used: %s", real, bad);
+    } else if (!backing || strcmp(backing, overlay_backing(below)) != 0 || !format ||
+               strcmp(format, state_str(below, "format")) != 0) {
+        err_set(err, REASON_CHAIN_MISMATCH, "The header of '%s' names '%s' (%s) as its backing file, "
+                "the record says '%s' (%s)", real, backing ? backing : "nothing",
+                format ? format : "no format", overlay_backing(below), state_str(below, "format"));
+    } else {
+        return true;
+    }
+    err_name(err, "file", real);
+    return false;
+}
+
+bool layers_check_headers(const struct world *world, const json_t *state, const char *id,
+                          struct err *err)
+{
+    json_t *chain = state_chain(state, id, false);
+    bool ok = true;
+
+    for (size_t i = 0; ok && i < json_array_size(chain); i++) {
+        const char *at = json_string_value(json_array_get(chain, i));
+        const json_t *layer = state_layer(state, at);
+        const json_t *below = state_layer(state, state_str(layer, "parent"));
+
+        if (!json_is_true(json_object_get(layer, "base")) && below)
+            ok = layers_check_header(world, layer, below, err);
+        if (ok && i > 0)
+            ok = disks_check_frozen(world, state, at, err);
+    }
+    json_decref(chain);
+    return ok;
+}
+
+json_t *layers_expect(const json_t *state, const json_t *actives)
+{
+    json_t *disks = json_array();
+    const char *key;
+    json_t *active;
+
+    json_object_foreach((json_t *)actives, key, active) {
+        const json_t *disk = state_disk(state, key);
+        json_t *chain = state_chain(state, json_string_value(active), true);
+        json_t *links = json_array();
+        json_t *id;
+        bool drive = strncmp(key, "drive:", 6) == 0;
+        size_t i;
+
+        json_array_foreach(chain, i, id) {
+            const json_t *layer = state_layer(state, json_string_value(id));
+
+            /* Below a drive's first layer a file is opened by what the header above it says. */
+            json_array_append_new(links, json_pack("{s:s, s:O}", "file",
+                                                   drive && i > 0 ? overlay_backing(layer)
+                                                                  : state_str(layer, "path"),
+                                                   "driver", json_object_get(layer, "format")));
+        }
+        json_array_append_new(disks, json_pack("{s:s, s:o}", drive ? "device" : "qdev",
+                                               drive ? key + 6 : state_str(disk, "qdev"), "chain",
+                                               links));
+        json_decref(chain);
+    }
+    return json_pack("{s:s, s:o}", "is", "chain", "disks", disks);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * planner_layers: from layers on record to QEMU's command line.
+ */
+#ifndef POLICY_PLANNER_LAYERS_H
+#define POLICY_PLANNER_LAYERS_H
+
+#include "policy/args.h"
+#include "policy/world.h"
+#include "qmp/err.h"
+
+/* Whether and how the process waits at its start. */
+enum layers_start { LAYERS_RUN, LAYERS_PAUSED, LAYERS_INCOMING };
+
+/* new: `args` with each disk of `actives` (key -> id of its active layer) on its layers.  Keys that
+ * the arguments do not have are refused, or left out when `lenient`.  *late may be NULL. */
+char **layers_rewrite(const struct args *args, const json_t *state, const json_t *actives,
+                      enum layers_start start, json_t **late, struct err *err);
+
+/* Do the headers of the chain below and with layer `id` name what the record says? */
+bool layers_check_headers(const struct world *world, const json_t *state, const char *id,
+                          struct err *err);
+
+/* new: {"is": "chain"} for the disks of `actives`, as they must be open in the new process. */
+json_t *layers_expect(const json_t *state, const json_t *actives);
+
+#endif

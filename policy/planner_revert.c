@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * snapshot-revert by respawn: a second QEMU is started on new overlays, loads the saved memory and
+ * is verified, all while the first one runs on and knows nothing of it.  Then: clients wait, the
+ * first is stopped and ended, the second goes on in its place.  Until the first has ended every
+ * failure throws the second one away.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/disks.h"
+#include "policy/overlay.h"
+#include "policy/plan.h"
+#include "policy/planner.h"
+#include "policy/planner_layers.h"
+#include "policy/planner_steps.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+
+struct revert {
+    const struct world *world;
+    const char *name;
+    const json_t *snapshot;     /* borrowed from the record */
+    const json_t *memory;       /* its memory, when it is to be loaded; else NULL */
+    const char *target;         /* run state to end in: running, paused, prelaunch */
+    bool excluded;              /* a writable disk that the snapshot does not cover */
+    struct args *args;          /* the command line at the snapshot */
+    json_t *after;
+    json_t *actives;            /* key -> layer, of all disks on record */
+    json_t *late;
+    json_t *plan;
+};
+
+static bool revert_check_method(const struct revert *revert, const json_t *request,
+                                struct err *err)
+{
+    const char *method = state_str(request, "method");
+
+    if (!revert->world->args) {
+        err_set(err, REASON_METHOD_UNAVAILABLE, "A revert needs a new QEMU process, which an attached "
+                "proxy cannot start: run QEMU as 'qmp-proxy -- qemu-system-x86_64 ...'");
+        return false;
+    }
+    if (!method || strcmp(method, "auto") == 0 || strcmp(method, "respawn") == 0)
+        return true;
+    err_set(err, REASON_METHOD_UNAVAILABLE, "The method '%s' is not available yet: use respawn, or "
+            "leave it out", method);
+    err_name(err, "method", method);
+    return false;
+}
+
+static bool revert_check_unsaved(const json_t *request, struct err *err)
+{
+    if (json_is_true(json_object_get(request, "discard")) || state_str(request, "save-as"))
+        return true;
+    err_set(err, REASON_UNSAVED_STATE, "What the guest did since the last snapshot would be lost: "
+            "give discard: true to lose it, or save-as to keep it as another snapshot");
+    return false;
+}
+
+static bool revert_check_snapshot(struct revert *revert, struct err *err)
+{
+    if (json_is_true(json_object_get(revert->snapshot, "deleting"))) {
+        err_set(err, REASON_DELETING, "Snapshot '%s' is being deleted: delete it again to finish",
+                revert->name);
+    } else if (json_array_size(json_object_get(revert->snapshot, "config")) > 0) {
+        const json_t *first = json_array_get(json_object_get(revert->snapshot, "config"), 0);
+
+        err_set(err, REASON_CONFIGURATION_CHANGED,
+                "The VM's configuration had been changed over QMP (%s) when snapshot '%s' was made, "
+                "and that cannot be replayed yet", state_str(first, "execute"), revert->name);
+    } else {
+        return true;
+    }
+    err_name(err, "snapshot", revert->name);
+    return false;
+}
+
+/* Which disks the new process opens, and whether one of them is shared with the old one. */
+static bool revert_check_excluded(struct revert *revert, struct err *err)
+{
+    const json_t *covered = json_object_get(revert->snapshot, "disks");
+    struct vm_disks all;
+    const char *first = NULL;
+
+    disks_list(revert->world, &all);
+    for (size_t i = 0; i < all.n && !first; i++)
+        if (all.v[i].g->writable && !json_object_get(covered, all.v[i].key))
+            first = all.v[i].label;
+    revert->excluded = first != NULL;
+    if (first && json_object_size(covered) == 0 && revert->memory) {
+        err_set(err, REASON_IMAGE_CHANGED, "Snapshot '%s' has memory but no disk, and disk '%s' has "
+                "been written to since", revert->name, first);
+        err_name(err, "disk", first);
+    } else if (first && !revert->memory) {
+        err_set(err, REASON_NEEDS_REPLACE, "Disk '%s' is not part of the snapshot, and two QEMU "
+                "processes cannot boot with it at the same time", first);
+        err_name(err, "disk", first);
+    } else {
+        disks_clear(&all);
+        return true;
+    }
+    disks_clear(&all);
+    return false;
+}
+
+static bool revert_parse_args(struct revert *revert, struct err *err)
+{
+    const json_t *list = json_object_get(revert->snapshot, "args");
+    size_t n = json_array_size(list);
+    char **argv = calloc(n + 1, sizeof(*argv));
+
+    if (!argv)
+        abort();
+    for (size_t i = 0; i < n; i++)
+        argv[i] = (char *)json_string_value(json_array_get(list, i));
+    if (n > 0)
+        revert->args = args_parse((int)n, argv, err);
+    else
+        err_set(err, REASON_METHOD_UNAVAILABLE, "Snapshot '%s' was made without a command line: "
+                "nothing can be started from it", revert->name);
+    free(argv);
+    return revert->args != NULL;
+}
+
+static void revert_choose_target(struct revert *revert, const json_t *request)
+{
+    const char *state = state_str(request, "state");
+
+    revert->memory = json_object_get(revert->snapshot, "memory");
+    revert->target = !state || strcmp(state, "as-saved") == 0
+                         ? state_str(revert->snapshot, "run-state") : state;
+    if (strcmp(revert->target, "prelaunch") == 0)
+        revert->memory = NULL; /* the machine before its first instruction */
+    else if (!revert->memory && strcmp(revert->target, "paused") == 0)
+        revert->target = "prelaunch"; /* all that a machine without memory can be */
+}
+
+static bool revert_overlays(struct revert *revert, struct err *err)
+{
+    const char *key;
+    json_t *layer, *disk;
+
+    json_object_foreach(json_object_get(revert->after, "disks"), key, disk)
+        json_object_set(revert->actives, key, json_object_get(disk, "active"));
+    json_object_foreach(json_object_get(revert->snapshot, "disks"), key, layer) {
+        const char *id = json_string_value(layer), *overlay;
+
+        if (!layers_check_headers(revert->world, revert->after, id, err) ||
+            !disks_check_frozen(revert->world, revert->after, id, err))
+            return false;
+        overlay = overlay_plan(revert->world, revert->after, id, err);
+        if (!overlay)
+            return false;
+        plan_add(revert->plan, overlay_step(revert->after, overlay));
+        json_object_set_new(revert->actives, key, json_string(overlay));
+        json_object_set_new(state_disk(revert->after, key), "active", json_string(overlay));
+    }
+    return true;
+}
+
+static bool revert_start(struct revert *revert, struct err *err)
+{
+    char **argv = layers_rewrite(revert->args, revert->after, revert->actives,
+                                 revert->memory ? LAYERS_INCOMING : LAYERS_PAUSED, &revert->late,
+                                 err);
+    json_t *words = json_array();
+    json_t *step;
+
+    if (!argv) {
+        json_decref(words);
+        return false;
+    }
+    for (size_t i = 0; argv[i]; i++)
+        json_array_append_new(words, json_string(argv[i]));
+    step = step_deed("process-start", argv[0], json_pack("{s:o}", "argv", words));
+    step_undo(step, step_deed("process-discard", argv[0], json_object()));
+    plan_add(revert->plan, step);
+    args_strv_free(argv);
+    return true;
+}
+
+static void revert_load(struct revert *revert)
+{
+    const char *file = state_str(revert->memory, "file");
+    json_t *step;
+
+    if (!revert->memory) {
+        plan_add(revert->plan, step_wait("started", "next", NULL,
+                                         expect_status("prelaunch", NULL)));
+        return;
+    }
+    /* A disk that both processes have open is locked by the first one until it ends. */
+    if (revert->excluded)
+        plan_add(revert->plan,
+                 step_command("load-capabilities", "next", NULL, "migrate-set-capabilities",
+                              json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability",
+                                        "late-block-activate", "state", 1),
+                              json_pack("{s:s, s:{s:b}}", "is", "capabilities", "equal",
+                                        "late-block-activate", 1)));
+    step = step_command("getfd", "next", file, "getfd", json_pack("{s:s}", "fdname", "qsnap-memory"),
+                        json_pack("{s:s}", "is", "any"));
+    step_fd(step, file, "read");
+    plan_add(revert->plan, step);
+    step = step_command("migrate-incoming", "next", file, "migrate-incoming",
+                        json_pack("{s:s}", "uri", "fd:qsnap-memory"),
+                        json_pack("{s:s, s:[s]}", "is", "migrated", "final", "completed"));
+    step_timeout(step, 0);
+    json_object_set(step, "bytes", json_object_get(revert->memory, "size"));
+    plan_add(revert->plan, step);
+    plan_add(revert->plan, step_wait("loaded", "next", NULL, expect_status("paused", NULL)));
+}
+
+static void revert_switch(struct revert *revert)
+{
+    bool running = strcmp(world_status(revert->world), "running") == 0;
+    json_t *step;
+
+    step = step_deed("clients-hold", NULL, json_object());
+    step_undo(step, step_deed("clients-release", NULL, json_object()));
+    plan_add(revert->plan, step);
+    if (running) {
+        step = step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", NULL));
+        step_undo(step, step_command("cont", "qemu", NULL, "cont", NULL,
+                                     expect_status("running", NULL)));
+        plan_add(revert->plan, step);
+    }
+    step = step_deed("commit", NULL, json_object());
+    step_commit_point(step);
+    plan_add(revert->plan, step);
+    plan_add(revert->plan, step_deed("process-end", NULL, json_object()));
+    plan_add(revert->plan, step_deed("process-switch", NULL, json_object()));
+}
+
+static void revert_bind_late(struct revert *revert)
+{
+    json_t *command;
+    size_t i;
+
+    json_array_foreach(revert->late, i, command)
+        plan_add(revert->plan,
+                 step_lenient(step_command("bind", "qemu", NULL, state_str(command, "execute"),
+                                           json_incref(json_object_get(command, "arguments")),
+                                           json_pack("{s:s}", "is", "any"))));
+}
+
+static void revert_go_on(struct revert *revert)
+{
+    if (strcmp(revert->target, "running") == 0)
+        plan_add(revert->plan, step_command("cont", "qemu", NULL, "cont", NULL,
+                                            expect_status("running", NULL)));
+    else if (revert->memory && revert->world->version[0] >= 10)
+        /* 7.2 has opened the images at the end of the load, 10.0 waits for cont or for this. */
+        plan_add(revert->plan,
+                 step_lenient(step_command("activate", "qemu", NULL, "blockdev-set-active",
+                                           json_pack("{s:b}", "active", 1),
+                                           json_pack("{s:s}", "is", "any"))));
+}
+
+static void revert_finish(struct revert *revert)
+{
+    json_t *garbage;
+
+    json_object_set_new(revert->after, "current", json_string(revert->name));
+    json_object_set(revert->after, "config", json_object_get(revert->snapshot, "config"));
+    garbage = state_collect_garbage(revert->after);
+    plan_add(revert->plan, step_deed("state-write", NULL, json_object()));
+    plan_add(revert->plan, step_deed("clients-release", NULL, json_object()));
+    plan_add(revert->plan,
+             step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", garbage))));
+    json_object_set_new(revert->plan, "method", json_string("respawn"));
+    json_object_set_new(revert->plan, "run-state", json_string(revert->target));
+    json_object_set(revert->plan, "after", revert->after);
+}
+
+static bool revert_plan(struct revert *revert, const json_t *request, struct err *err)
+{
+    if (!revert_check_method(revert, request, err) || !revert_check_snapshot(revert, err) ||
+        !revert_check_unsaved(request, err) || !disks_check_jobs(revert->world, err) ||
+        !disks_check_all(revert->world, revert->after, err))
+        return false;
+    revert_choose_target(revert, request);
+    if (!revert_check_excluded(revert, err) || !revert_parse_args(revert, err))
+        return false;
+    revert->plan = plan_new("snapshot-revert", revert->name);
+    if (revert->memory)
+        plan_add(revert->plan, step_deed("memory-check", state_str(revert->memory, "file"),
+                                         json_deep_copy(revert->memory)));
+    if (!revert_overlays(revert, err) || !revert_start(revert, err))
+        return false;
+    revert_load(revert);
+    plan_add(revert->plan, step_wait("check-disks", "next", NULL,
+                                     layers_expect(revert->after, revert->actives)));
+    revert_switch(revert);
+    revert_bind_late(revert);
+    revert_go_on(revert);
+    revert_finish(revert);
+    return true;
+}
+
+json_t *planner_revert(const struct world *world, const json_t *state, const json_t *request,
+                       struct err *err)
+{
+    struct revert revert = {
+        .world = world,
+        .name = state_str(request, "name"),
+        .after = json_deep_copy(state),
+        .actives = json_object(),
+    };
+
+    revert.snapshot = state_snapshot_need(state, revert.name, err);
+    if (revert.snapshot && !revert_plan(&revert, request, err)) {
+        json_decref(revert.plan);
+        revert.plan = NULL;
+    }
+    args_free(revert.args);
+    json_decref(revert.after);
+    json_decref(revert.actives);
+    json_decref(revert.late);
+    return revert.plan;
+}

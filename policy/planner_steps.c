@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "policy/planner_steps.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/plan.h"
+#include "policy/state.h"
+
+/* Faster than any disk, and small enough for a size_t of 32 bits and a double of QEMU's. */
+#define PLANNER_BANDWIDTH ((json_int_t)1 << 40)
+
+json_t *expect_disk(const struct graph_disk *disk, const char *node)
+{
+    bool named = disk->device[0] != '\0';
+
+    return json_pack("{s:s, s:s, s:s}", "is", "disk", named ? "device" : "qdev",
+                     named ? disk->device : disk->qdev, "node", node);
+}
+
+const char *planner_job_device(const struct graph_disk *disk, const char *root_node)
+{
+    return disk->device[0] ? disk->device : root_node;
+}
+
+void planner_undo_overlay(json_t *step, const struct vm_disk *disk, const char *overlay_node)
+{
+    const char *base = disk->g->chain[0].image->name;
+    char job[64];
+    json_t *commit;
+
+    snprintf(job, sizeof(job), "qsnap-undo-%.40s", overlay_node);
+    commit = step_command("undo-commit", "qemu", disk->label, "block-commit",
+                          json_pack("{s:s, s:s, s:s, s:b}", "job-id", job, "device",
+                                    planner_job_device(disk->g, overlay_node), "base-node", base,
+                                    "auto-dismiss", 0),
+                          expect_job(job, "ready"));
+    step_timeout(commit, 0);
+    step_undo(step, commit);
+    step_undo(step, step_command("undo-complete", "qemu", disk->label, "job-complete",
+                                 json_pack("{s:s}", "id", job), expect_job(job, "concluded")));
+    step_undo(step, step_command("undo-dismiss", "qemu", disk->label, "job-dismiss",
+                                 json_pack("{s:s}", "id", job), expect_job(job, "null")));
+    step_undo(step, step_wait("undo-check", "qemu", disk->label, expect_disk(disk->g, base)));
+}
+
+/* Every capability off but, for a background snapshot, that one: what a client has set for a
+ * migration of its own (multifd, compress, ...) must not shape the file. */
+static json_t *planner_capability_list(const struct world *world, bool background, bool restore)
+{
+    json_t *list = json_array();
+    const char *name;
+    json_t *now;
+
+    json_object_foreach(world->capabilities, name, now) {
+        bool needed = background && strcmp(name, "background-snapshot") == 0;
+
+        if (json_is_true(now) != needed && strcmp(name, "events") != 0)
+            json_array_append_new(list, json_pack("{s:s, s:b}", "capability", name, "state",
+                                                  restore ? json_is_true(now) : needed));
+    }
+    return list;
+}
+
+static json_t *planner_capability_step(const char *step, const json_t *list)
+{
+    json_t *equal = json_object();
+    json_t *item;
+    size_t i;
+
+    json_array_foreach((json_t *)list, i, item)
+        json_object_set(equal, state_str(item, "capability"), json_object_get(item, "state"));
+    return step_command(step, "qemu", NULL, "migrate-set-capabilities",
+                        json_pack("{s:O}", "capabilities", list),
+                        json_pack("{s:s, s:o}", "is", "capabilities", "equal", equal));
+}
+
+static json_t *planner_bandwidth_step(const char *step, json_int_t bandwidth)
+{
+    return step_command(step, "qemu", NULL, "migrate-set-parameters",
+                        json_pack("{s:I}", "max-bandwidth", bandwidth),
+                        json_pack("{s:s, s:{s:I}}", "is", "parameters", "equal", "max-bandwidth",
+                                  bandwidth));
+}
+
+void planner_migration_settings(const struct world *world, json_t *plan, bool background)
+{
+    json_t *set = planner_capability_list(world, background, false);
+    json_t *back = planner_capability_list(world, background, true);
+    json_int_t old = json_integer_value(json_object_get(world->parameters, "max-bandwidth"));
+    json_t *step;
+
+    if (json_array_size(set) > 0) {
+        step = planner_capability_step("migrate-capabilities", set);
+        step_undo(step, planner_capability_step("migrate-capabilities-restore", back));
+        plan_add(plan, step);
+    }
+    step = planner_bandwidth_step("migrate-parameters", PLANNER_BANDWIDTH);
+    step_undo(step, planner_bandwidth_step("migrate-parameters-restore", old));
+    plan_add(plan, step);
+    json_decref(set);
+    json_decref(back);
+}
+
+void planner_migration_restore(const struct world *world, json_t *plan, bool background)
+{
+    json_t *back = planner_capability_list(world, background, true);
+
+    if (json_array_size(back) > 0)
+        plan_add(plan, planner_capability_step("migrate-capabilities-restore", back));
+    plan_add(plan, planner_bandwidth_step(
+                       "migrate-parameters-restore",
+                       json_integer_value(json_object_get(world->parameters, "max-bandwidth"))));
+    json_decref(back);
+}
+
+json_t *planner_freeze_step(const json_t *state, const json_t *layers)
+{
+    json_t *files = json_object();
+    const char *key;
+    json_t *id;
+
+    json_object_foreach((json_t *)layers, key, id)
+        json_object_set(files, json_string_value(id),
+                        json_object_get(state_layer(state, json_string_value(id)), "real"));
+    return step_deed("layers-freeze", NULL, json_pack("{s:o}", "layers", files));
+}
+
+json_t *planner_args(const struct world *world)
+{
+    json_t *list = json_array();
+    char **argv = world->args ? args_render(world->args) : NULL;
+
+    for (size_t i = 0; argv && argv[i]; i++) {
+        json_t *word = json_string(argv[i]);
+
+        if (!word)
+            abort();
+        json_array_append_new(list, word);
+    }
+    args_strv_free(argv);
+    return list;
+}

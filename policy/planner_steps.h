@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * planner_steps: pieces of plans that several planners use.
+ */
+#ifndef POLICY_PLANNER_STEPS_H
+#define POLICY_PLANNER_STEPS_H
+
+#include "policy/disks.h"
+#include "policy/world.h"
+
+/* new: the expectation that the disk sits on the node. */
+json_t *expect_disk(const struct graph_disk *disk, const char *node);
+
+/* new: how QEMU's block-commit names a disk: {device: BlockBackend or root node}. */
+const char *planner_job_device(const struct graph_disk *disk, const char *root_node);
+
+/* Appends to step's undo: merge the overlay back into what it stands on. */
+void planner_undo_overlay(json_t *step, const struct vm_disk *disk, const char *overlay_node);
+
+/* Steps that put the migration's capabilities and parameters to what a save (background: one that
+ * lets the guest keep its run state) needs, with undo, and those that put them back. */
+void planner_migration_settings(const struct world *world, json_t *plan, bool background);
+void planner_migration_restore(const struct world *world, json_t *plan, bool background);
+
+/* new: the step that takes the fingerprints of layers; `layers`: key -> layer id. */
+json_t *planner_freeze_step(const json_t *state, const json_t *layers);
+
+/* new: the user's command line as an array of strings; empty when attached. */
+json_t *planner_args(const struct world *world);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "policy/reason.h"
+
+#include <stddef.h>
+
+const struct reason_row reason_table[] = {
+    { REASON_BAD_IMAGE, "an image's header is damaged, or has a feature that snapshots cannot use" },
+    { REASON_BAD_NAME, "the name is not one that a snapshot can have" },
+    { REASON_BAD_PLAN, "the proxy made a plan that it cannot carry out: a bug, please report it" },
+    { REASON_BUSY, "commands of clients did not end in time for the switch to the new QEMU" },
+    { REASON_CANCELLED, "the operation was cancelled with job-cancel" },
+    { REASON_CHAIN_MISMATCH, "a disk's backing chain in QEMU is not the one on record" },
+    { REASON_CONFIGURATION_CHANGED,
+      "the snapshot's configuration was changed over QMP in a way that cannot be replayed" },
+    { REASON_DELETING, "the snapshot is being deleted: delete it again to finish" },
+    { REASON_DISK_GONE, "a disk on record is no longer in the VM, or has another name" },
+    { REASON_DUPLICATE_NAME, "a snapshot of that name exists" },
+    { REASON_FILE_EXISTS, "a file that would have to be created exists" },
+    { REASON_FILE_UNUSABLE, "a file cannot be created, opened, read or written" },
+    { REASON_IMAGE_CHANGED, "a frozen image was replaced or written to behind the proxy's back" },
+    { REASON_JOB_RUNNING, "another job of QEMU works on the disks" },
+    { REASON_MEMORY_CHANGED, "the saved memory is cut short or altered" },
+    { REASON_MEMORY_MISSING, "the saved memory is missing, or the snapshot has none" },
+    { REASON_METHOD_UNAVAILABLE, "the method cannot be used here" },
+    { REASON_NEEDS_REPLACE, "an argument names a resource that two QEMU processes cannot share" },
+    { REASON_NOT_SUPPORTED, "this is not supported yet" },
+    { REASON_NO_SPACE, "there is not enough room on a disk of the host" },
+    { REASON_OPERATION_RUNNING, "a snapshot operation is running" },
+    { REASON_QEMU_FAILED, "QEMU refused or failed a step; everything is as it was" },
+    { REASON_STUCK, "an earlier operation could neither be finished nor undone" },
+    { REASON_TIMEOUT, "QEMU did not do a step in the time allowed" },
+    { REASON_UNEXPECTED_ANSWER, "QEMU answered something that cannot be made sense of" },
+    { REASON_UNKNOWN_ARGUMENT, "an argument of QEMU's command line is not understood" },
+    { REASON_UNKNOWN_DISK, "no disk of that name can be snapshotted" },
+    { REASON_UNKNOWN_SNAPSHOT, "there is no snapshot of that name" },
+    { REASON_UNSAVED_STATE, "what was written since the last snapshot would be lost" },
+    { REASON_UNSUPPORTED_ARGUMENT, "an argument of QEMU's command line rules snapshots out" },
+    { REASON_UNSUPPORTED_DISK, "a disk is of a kind that cannot be snapshotted" },
+    { REASON_WRONG_STATE, "the VM is not in a state in which this can be done" },
+    { NULL, NULL },
+};

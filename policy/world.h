@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * world: what is known of QEMU and of the host's files at the moment an operation is planned.
+ *
+ * Model: collected by proxy/, then only read.  Everything that a planner decides, it decides from
+ * this, from the record (state.h) and from the request; none of it is kept across operations, since
+ * other monitors, HMP and the guest may change anything at any time.
+ *
+ * files: path (as QEMU was told, or from the record) -> { exists, and when it does: real, kind
+ * ("file", "block", "other"), dev, ino, size, mtime (text, nanoseconds), format ("qcow2" or "raw",
+ * by its first bytes), backing, backing-format, bad (why a qcow2 header cannot be used) }.
+ * rooms: folder -> { free: bytes, writable: bool }, for folders in which files will be created.
+ */
+#ifndef POLICY_WORLD_H
+#define POLICY_WORLD_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "policy/args.h"
+#include "policy/args_disks.h"
+#include "policy/graph.h"
+
+struct world {
+    const char *vm;                 /* name of the VM */
+    const char *memory_dir;         /* absolute */
+    const char *state_dir;          /* absolute */
+    const struct args *args;        /* the user's command line; NULL: attached to a foreign QEMU */
+    const struct args_disks *args_disks;
+    struct graph *graph;
+    json_t *status;                 /* return of query-status */
+    json_t *jobs;                   /* of query-jobs */
+    json_t *memory_size;            /* of query-memory-size-summary */
+    json_t *capabilities;           /* name -> bool */
+    json_t *parameters;             /* of query-migrate-parameters */
+    int version[2];                 /* major, minor */
+    long long now;                  /* microseconds since 1970 */
+    json_t *files, *rooms;
+};
+
+/* borrowed: the entry of a file, NULL when nothing is there. */
+const json_t *world_file(const struct world *world, const char *path);
+const char *world_status(const struct world *world);
+/* Frees what the world owns: everything that is not const. */
+void world_clear(struct world *world);
+
+/* new: the folder part of a path ("." when it has none). */
+char *world_dirname(const char *path);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/answer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "qmp/splice.h"
+
+static char *answer_dump(json_t *value)
+{
+    char *text = json_dumps(value, JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+
+    if (!text)
+        abort();
+    json_decref(value);
+    return text;
+}
+
+char *answer_line(json_t *value, size_t *len)
+{
+    char *text = answer_dump(value), *line;
+    int n = asprintf(&line, "%s\r\n", text);
+
+    free(text);
+    if (n < 0)
+        abort();
+    *len = (size_t)n;
+    return line;
+}
+
+void answer_return_text(struct slot *slot, const char *value, size_t len)
+{
+    size_t id_len = 0, size;
+    char *id = slot->id.at ? splice_id(slot->id, &id_len) : NULL;
+    char *line = malloc(len + id_len + 64);
+    char *p = line;
+
+    if (!line)
+        abort();
+    p = mempcpy(p, "{\"return\": ", 11);
+    p = mempcpy(p, value, len);
+    if (id) {
+        p = mempcpy(p, ", \"id\": ", 8);
+        p = mempcpy(p, id, id_len);
+    }
+    p = mempcpy(p, "}\r\n", 3);
+    size = (size_t)(p - line);
+    slot_answer(slot, line, size);
+    free(line);
+    free(id);
+}
+
+void answer_return(struct slot *slot, json_t *value)
+{
+    char *text = answer_dump(value);
+
+    answer_return_text(slot, text, strlen(text));
+    free(text);
+}
+
+void answer_error(struct slot *slot, struct err *err)
+{
+    char *text = answer_dump(err_to_json(err)), *line;
+    size_t id_len;
+    char *id = slot->id.at ? splice_id(slot->id, &id_len) : NULL;
+    int n = id ? asprintf(&line, "{\"id\": %s, \"error\": %s}\r\n", id, text)
+               : asprintf(&line, "{\"error\": %s}\r\n", text);
+
+    if (n < 0)
+        abort();
+    slot_answer(slot, line, (size_t)n);
+    free(line);
+    free(id);
+    free(text);
+    err_clear(err);
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/collect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/planner.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+#include "proxy/deeds.h"
+
+enum collect_query {
+    COLLECT_STATUS,
+    COLLECT_BLOCKS,
+    COLLECT_NODES,
+    COLLECT_GRAPH,
+    COLLECT_JOBS,
+    COLLECT_MEMORY,
+    COLLECT_CAPABILITIES,
+    COLLECT_PARAMETERS,
+    COLLECT__COUNT
+};
+
+static const char *const collect_query_name[COLLECT__COUNT] = {
+    [COLLECT_STATUS] = "query-status",
+    [COLLECT_BLOCKS] = "query-block",
+    [COLLECT_NODES] = "query-named-block-nodes",
+    [COLLECT_GRAPH] = "x-debug-query-block-graph",
+    [COLLECT_JOBS] = "query-jobs",
+    [COLLECT_MEMORY] = "query-memory-size-summary",
+    [COLLECT_CAPABILITIES] = "query-migrate-capabilities",
+    [COLLECT_PARAMETERS] = "query-migrate-parameters",
+};
+
+struct collect_slot {
+    struct collect *collect;
+    enum collect_query query;
+};
+
+struct collect {
+    struct daemon *daemon;
+    json_t *state;
+    collect_cb *cb;
+    void *arg;
+    struct world world;
+    json_t *answers[COLLECT__COUNT];
+    struct collect_slot slots[COLLECT__COUNT];
+    unsigned outstanding;
+    bool cancelled;
+    struct err err;
+};
+
+static void collect_free(struct collect *collect)
+{
+    for (int i = 0; i < COLLECT__COUNT; i++)
+        json_decref(collect->answers[i]);
+    world_clear(&collect->world);
+    json_decref(collect->state);
+    err_clear(&collect->err);
+    free(collect);
+}
+
+static void collect_fail(struct collect *collect)
+{
+    if (!collect->cancelled)
+        collect->cb(collect->arg, false, NULL, &collect->err);
+    collect_free(collect);
+}
+
+void collect_static(struct daemon *daemon, struct world *world)
+{
+    struct timeval now;
+
+    memset(world, 0, sizeof(*world));
+    evutil_gettimeofday(&now, NULL);
+    world->now = now.tv_sec * 1000000LL + now.tv_usec;
+    world->vm = daemon->vm_name;
+    world->memory_dir = daemon->store->memory_path;
+    world->state_dir = daemon->store->path;
+    world->args = daemon->args;
+    world->args_disks = daemon->args ? &daemon->args_disks : NULL;
+}
+
+static void collect_add_path(json_t *files, json_t *folders, const char *path, bool folder)
+{
+    char *dir = world_dirname(path);
+
+    json_array_append_new(files, json_string(path));
+    if (folder)
+        json_array_append_new(folders, json_string(dir));
+    free(dir);
+}
+
+json_t *collect_paths(const struct world *world, const json_t *state)
+{
+    json_t *files = planner_files(state), *folders = json_array();
+    json_t *path;
+    size_t i;
+
+    json_array_foreach(files, i, path) {
+        char *dir = world_dirname(json_string_value(path));
+
+        json_array_append_new(folders, json_string(dir));
+        free(dir);
+    }
+    json_array_append_new(folders, json_string(world->memory_dir));
+    for (i = 0; world->args_disks && i < world->args_disks->n; i++)
+        if (world->args_disks->v[i].path)
+            collect_add_path(files, folders, world->args_disks->v[i].path, true);
+    for (i = 0; world->graph && i < world->graph->n_disks; i++)
+        for (size_t k = 0; k < world->graph->disks[i].n_chain; k++)
+            collect_add_path(files, folders, world->graph->disks[i].chain[k].file, true);
+    return json_pack("{s:o, s:o}", "files", files, "folders", folders);
+}
+
+/* The folder of a disk that was named by a relative path is asked for by its real path too. */
+static json_t *collect_more_folders(const json_t *files)
+{
+    json_t *folders = json_array(), *none = json_array();
+    const char *path;
+    json_t *entry;
+
+    json_object_foreach((json_t *)files, path, entry)
+        if (state_str(entry, "real"))
+            collect_add_path(none, folders, state_str(entry, "real"), true);
+    json_decref(none);
+    return json_pack("{s:[], s:o}", "files", "folders", folders);
+}
+
+static void collect_rooms_cb(void *arg, bool ok, json_t *result, struct err *err)
+{
+    struct collect *collect = arg;
+    struct world world = collect->world;
+
+    (void)ok;
+    (void)err;
+    if (collect->cancelled) {
+        collect_free(collect);
+        return;
+    }
+    json_object_update(world.rooms, json_object_get(result, "rooms"));
+    memset(&collect->world, 0, sizeof(collect->world));
+    collect->cb(collect->arg, true, &world, NULL);
+    collect_free(collect);
+}
+
+static void collect_files_cb(void *arg, bool ok, json_t *result, struct err *err)
+{
+    struct collect *collect = arg;
+    json_t *more;
+
+    (void)ok;
+    (void)err;
+    collect->world.files = json_incref(json_object_get(result, "files"));
+    collect->world.rooms = json_incref(json_object_get(result, "rooms"));
+    more = collect_more_folders(collect->world.files);
+    worker_run(collect->daemon->worker, deed_inspect, more, collect_rooms_cb, collect);
+    json_decref(more);
+}
+
+static void collect_inspect(struct collect *collect)
+{
+    json_t *paths = collect_paths(&collect->world, collect->state);
+
+    worker_run(collect->daemon->worker, deed_inspect, paths, collect_files_cb, collect);
+    json_decref(paths);
+}
+
+static json_t *collect_capabilities(const json_t *list)
+{
+    json_t *out = json_object();
+    json_t *item;
+    size_t i;
+
+    json_array_foreach((json_t *)list, i, item)
+        if (state_str(item, "capability"))
+            json_object_set(out, state_str(item, "capability"), json_object_get(item, "state"));
+    return out;
+}
+
+static void collect_version(struct collect *collect)
+{
+    json_t *greeting = json_loads(link_greeting(vm_main(collect->daemon->vm)), 0, NULL);
+    const json_t *qemu = json_object_get(
+        json_object_get(json_object_get(greeting, "QMP"), "version"), "qemu");
+
+    collect->world.version[0] = (int)json_integer_value(json_object_get(qemu, "major"));
+    collect->world.version[1] = (int)json_integer_value(json_object_get(qemu, "minor"));
+    json_decref(greeting);
+}
+
+static void collect_answers(struct collect *collect)
+{
+    struct world *world = &collect->world;
+
+    if (!collect->err.set)
+        world->graph = graph_new(collect->answers[COLLECT_NODES], collect->answers[COLLECT_BLOCKS],
+                                 collect->answers[COLLECT_GRAPH], &collect->err);
+    if (collect->err.set || collect->cancelled) {
+        collect_fail(collect);
+        return;
+    }
+    world->status = json_incref(collect->answers[COLLECT_STATUS]);
+    world->jobs = json_incref(collect->answers[COLLECT_JOBS]);
+    world->memory_size = json_incref(collect->answers[COLLECT_MEMORY]);
+    world->parameters = json_incref(collect->answers[COLLECT_PARAMETERS]);
+    world->capabilities = collect_capabilities(collect->answers[COLLECT_CAPABILITIES]);
+    collect_version(collect);
+    collect_inspect(collect);
+}
+
+static void collect_answer_cb(void *arg, enum link_answer answer, const char *text, size_t len,
+                              const struct message_reply *reply)
+{
+    struct collect_slot *slot = arg;
+    struct collect *collect = slot->collect;
+    json_t *value = NULL;
+
+    (void)text;
+    (void)len;
+    if (answer == ANSWER_RETURN)
+        value = json_loadb(reply->value.at, reply->value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                           NULL);
+    if (!value && !collect->err.set)
+        err_set(&collect->err, REASON_UNEXPECTED_ANSWER, "QEMU did not answer %s",
+                collect_query_name[slot->query]);
+    collect->answers[slot->query] = value;
+    if (--collect->outstanding == 0)
+        collect_answers(collect);
+}
+
+struct collect *collect_start(struct daemon *daemon, const json_t *state, bool with_qemu,
+                              collect_cb *cb, void *arg)
+{
+    struct collect *collect = calloc(1, sizeof(*collect));
+
+    if (!collect)
+        abort();
+    collect->daemon = daemon;
+    collect->state = json_incref((json_t *)state);
+    collect->cb = cb;
+    collect->arg = arg;
+    collect_static(daemon, &collect->world);
+    if (!with_qemu) {
+        collect_inspect(collect);
+        return collect;
+    }
+    collect->outstanding = COLLECT__COUNT;
+    for (int i = 0; i < COLLECT__COUNT; i++) {
+        json_t *flat = i == COLLECT_NODES ? json_pack("{s:b}", "flat", 1) : NULL;
+
+        collect->slots[i] = (struct collect_slot){ collect, (enum collect_query)i };
+        link_send_command(vm_main(daemon->vm), collect_query_name[i], flat, -1, collect_answer_cb,
+                          &collect->slots[i]);
+        json_decref(flat);
+    }
+    return collect;
+}
+
+void collect_cancel(struct collect *collect)
+{
+    collect->cancelled = true;
+}

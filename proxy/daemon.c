@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/daemon.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "proxy/answer.h"
+#include "proxy/jobs.h"
+#include "proxy/launch.h"
+#include "proxy/log.h"
+#include "proxy/operation.h"
+#include "proxy/session.h"
+
+void daemon_broadcast(struct daemon *daemon, const char *line, size_t len)
+{
+    struct client_entry *entry, *after;
+
+    for (entry = LIST_FIRST(&daemon->clients); entry; entry = after) {
+        after = LIST_NEXT(entry, next);
+        if (client_session(entry->client)->negotiated)
+            client_send(entry->client, line, len);
+    }
+}
+
+void daemon_event(struct daemon *daemon, const char *name, json_t *data)
+{
+    struct timeval now;
+    size_t len;
+    char *line;
+
+    evutil_gettimeofday(&now, NULL);
+    line = answer_line(json_pack("{s:{s:I, s:I}, s:s, s:o}", "timestamp", "seconds",
+                                 (json_int_t)now.tv_sec, "microseconds", (json_int_t)now.tv_usec,
+                                 "event", name, "data", data), &len);
+    daemon_broadcast(daemon, line, len);
+    free(line);
+}
+
+bool daemon_process_changed(struct daemon *daemon)
+{
+    launch_write_pidfile(daemon);
+    return true;
+}
+
+static void daemon_exit_cb(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    event_base_loopexit(arg, NULL);
+}
+
+void daemon_quit(struct daemon *daemon, int status)
+{
+    struct client_entry *entry, *after;
+    struct timeval soon = { 0 };
+
+    daemon->exit_status = status;
+    for (entry = LIST_FIRST(&daemon->clients); entry; entry = after) {
+        after = LIST_NEXT(entry, next);
+        client_close(entry->client, "QEMU has ended");
+    }
+    event_base_once(daemon->base, -1, EV_TIMEOUT, daemon_exit_cb, daemon->base, &soon);
+}
+
+/* ---- what the VM tells ---- */
+
+static void daemon_vm_ready(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    daemon->ready = true;
+    session_greet_all(daemon);
+    launch_ready(daemon);
+}
+
+static void daemon_vm_event(void *arg, const char *text, size_t len,
+                            const struct message_reply *reply)
+{
+    session_event(arg, text, len, reply);
+}
+
+static void daemon_vm_ended(void *arg, int status)
+{
+    struct daemon *daemon = arg;
+    int code = 0;
+
+    if (status >= 0 && WIFSIGNALED(status))
+        code = 128 + WTERMSIG(status);
+    else if (status >= 0)
+        code = WEXITSTATUS(status);
+    log_info("QEMU has ended (%d)", code);
+    operation_free(daemon);
+    store_forget_process(daemon->store);
+    if (daemon->pidfile)
+        unlink(daemon->pidfile);
+    daemon_quit(daemon, code);
+}
+
+static const struct vm_ops daemon_vm_ops = {
+    .ready = daemon_vm_ready,
+    .event = daemon_vm_event,
+    .ended = daemon_vm_ended,
+};
+
+/* SIGTERM and SIGINT end QEMU cleanly, which ends us; the second time less cleanly. */
+static void daemon_signal_cb(evutil_socket_t sig, short what, void *arg)
+{
+    struct daemon *daemon = arg;
+
+    (void)what;
+    log_info("signal %d: ending QEMU", (int)sig);
+    operation_cancel(daemon);
+    if (vm_has_process(daemon->vm))
+        vm_signal(daemon->vm, daemon->quitting ? SIGKILL : SIGTERM);
+    else
+        daemon_quit(daemon, daemon->ready || !daemon->args ? 0 : 128 + (int)sig);
+    daemon->quitting = true;
+}
+
+static void daemon_signals(struct daemon *daemon)
+{
+    static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        struct sigaction old;
+
+        /* Who is started by nohup wants to go on. */
+        sigaction(signals[i], NULL, &old);
+        if (signals[i] == SIGHUP && old.sa_handler == SIG_IGN)
+            continue;
+        daemon->signals[i] = evsignal_new(daemon->base, signals[i], daemon_signal_cb, daemon);
+        if (!daemon->signals[i] || event_add(daemon->signals[i], NULL) < 0)
+            abort();
+    }
+}
+
+void daemon_init(struct daemon *daemon)
+{
+    struct event_config *config = event_config_new();
+
+    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+    daemon->base = event_base_new_with_config(config);
+    event_config_free(config);
+    if (!daemon->base)
+        abort();
+    LIST_INIT(&daemon->clients);
+    LIST_INIT(&daemon->listeners);
+    daemon->worker = worker_new(daemon->base);
+    daemon->jobs = jobs_new(daemon);
+    daemon_signals(daemon);
+}
+
+void daemon_make_vm(struct daemon *daemon, const json_t *user_argv)
+{
+    daemon->vm = vm_new(daemon->base, daemon->store, user_argv, &daemon_vm_ops, daemon);
+}
+
+void daemon_free(struct daemon *daemon)
+{
+    operation_free(daemon);
+    for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
+        if (daemon->signals[i])
+            event_free(daemon->signals[i]);
+    vm_free(daemon->vm);
+    jobs_free(daemon->jobs);
+    worker_free(daemon->worker);
+    store_free(daemon->store);
+    args_disks_clear(&daemon->args_disks);
+    args_free(daemon->args);
+    options_clear(&daemon->options);
+    event_base_free(daemon->base);
+    free(daemon->vm_name);
+    free(daemon->pidfile);
+    free(daemon->qemu_img);
+    free(daemon->stuck);
+}

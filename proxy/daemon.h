@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * daemon: everything that one proxy has.
+ *
+ * Model: one event loop, one VM, many clients, at most one snapshot operation.  The parts know each
+ * other through this struct; each has one file that changes it.
+ */
+#ifndef PROXY_DAEMON_H
+#define PROXY_DAEMON_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "policy/args.h"
+#include "policy/args_disks.h"
+#include "proxy/client.h"
+#include "proxy/options.h"
+#include "proxy/store.h"
+#include "proxy/vm.h"
+#include "proxy/worker.h"
+
+struct client_entry {
+    LIST_ENTRY(client_entry) next;
+    struct client *client;
+};
+
+struct listener_entry {
+    LIST_ENTRY(listener_entry) next;
+    int fd;
+    struct event *event;
+    char *unlink_path;          /* or NULL */
+    struct daemon *daemon;
+};
+
+struct daemon {
+    struct event_base *base;
+    struct options options;
+    char *vm_name;
+    struct args *args;          /* the user's command line, monitors taken out; NULL: attached */
+    struct args_disks args_disks;
+    char *pidfile;
+    char *qemu_img;
+    struct store *store;
+    struct worker *worker;
+    struct vm *vm;
+    struct operation *operation;        /* the one that runs, or NULL */
+    struct jobs *jobs;
+    char *stuck;                /* why the last operation could not be ended, or NULL */
+    bool waits_for_client;      /* QEMU is not started before a client came (wait=on) */
+    bool ready;
+    bool adopted;               /* QEMU was found running */
+    bool quitting;
+    int exit_status;
+    LIST_HEAD(, client_entry) clients;
+    LIST_HEAD(, listener_entry) listeners;
+    struct event *signals[4];
+};
+
+void daemon_init(struct daemon *daemon);
+void daemon_make_vm(struct daemon *daemon, const json_t *user_argv);
+void daemon_free(struct daemon *daemon);
+
+/* Sends a line to every client that has negotiated. */
+void daemon_broadcast(struct daemon *daemon, const char *line, size_t len);
+
+/* Sends an event of ours, stamped with the time.  data is stolen. */
+void daemon_event(struct daemon *daemon, const char *name, json_t *data);
+
+/* Another process is the VM now: what is kept outside about it follows.  Always true. */
+bool daemon_process_changed(struct daemon *daemon);
+
+/* Ends the proxy with that status once everything that was said has been sent. */
+void daemon_quit(struct daemon *daemon, int status);
+
+#endif

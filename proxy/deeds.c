@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/deeds.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "policy/qcow2.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+#include "proxy/durable.h"
+
+extern char **environ;
+
+/* Makes a file that was not there, without following a link; -1: err is set. */
+static int deed_create_file(const char *path, struct err *err)
+{
+    const char *base;
+    int dirfd = durable_open_parent(path, &base), fd;
+
+    if (dirfd < 0) {
+        durable_errno(err, errno, "open the folder of", path);
+        return -1;
+    }
+    fd = openat(dirfd, base, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        durable_errno(err, errno, "create", path);
+    close(dirfd);
+    return fd;
+}
+
+/* fsyncs the file and its folder. */
+static bool deed_sync(int fd, const char *path, struct err *err)
+{
+    const char *base;
+    int dirfd = durable_open_parent(path, &base);
+    bool ok = dirfd >= 0 && fsync(fd) == 0 && fsync(dirfd) == 0;
+
+    if (!ok)
+        durable_errno(err, errno, "fsync", path);
+    if (dirfd >= 0)
+        close(dirfd);
+    return ok;
+}
+
+/* Runs qemu-img on the open file: the name cannot be swapped for a link underneath it, and -u keeps
+ * it from opening the image below. */
+static bool deed_run_qemu_img(const json_t *args, int fd, struct err *err)
+{
+    char target[32], size[32];
+    const char *qemu_img = state_str(args, "qemu-img");
+    char *argv[] = {
+        (char *)qemu_img, (char *)"create", (char *)"-q", (char *)"-u", (char *)"-f",
+        (char *)"qcow2", (char *)"-F", (char *)state_str(args, "backing-format"), (char *)"-b",
+        (char *)state_str(args, "backing"), target, size, NULL,
+    };
+    int inherited = dup(fd), status = -1, error;
+    pid_t pid;
+
+    snprintf(target, sizeof(target), "/dev/fd/%d", inherited);
+    snprintf(size, sizeof(size), "%" JSON_INTEGER_FORMAT,
+             json_integer_value(json_object_get(args, "size")));
+    error = posix_spawnp(&pid, qemu_img, NULL, NULL, argv, environ);
+    close(inherited);
+    if (error) {
+        err_set(err, REASON_FILE_UNUSABLE, "Cannot run '%s': %s", qemu_img, strerror(error));
+        return false;
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    err_set(err, REASON_FILE_UNUSABLE, "'%s' failed to write the new overlay '%s' (its message is in "
+            "the proxy's log)", qemu_img, state_str(args, "file"));
+    return false;
+}
+
+/* Is what lies on the disk now the overlay that was wanted? */
+static bool deed_check_overlay(const json_t *args, int fd, struct err *err)
+{
+    struct qcow2_header header;
+    char *head = malloc(QCOW2_HEAD_BYTES);
+    ssize_t n = head ? pread(fd, head, QCOW2_HEAD_BYTES, 0) : -1;
+    bool ok = n >= 0 && qcow2_parse(head, (size_t)n, &header, err);
+
+    free(head);
+    if (!ok)
+        return false;
+    if (header.has_backing && strcmp(header.backing, state_str(args, "backing")) == 0 &&
+        strcmp(header.backing_format, state_str(args, "backing-format")) == 0 &&
+        header.virtual_size == (uint64_t)json_integer_value(json_object_get(args, "size")))
+        return true;
+    err_set(err, REASON_BAD_IMAGE, "The new overlay '%s' does not say what was asked for",
+            state_str(args, "file"));
+    return false;
+}
+
+static bool deed_overlay_create(const json_t *args, json_t **result, struct err *err)
+{
+    const char *path = state_str(args, "file");
+    int fd = deed_create_file(path, err);
+    bool ok;
+
+    (void)result;
+    if (fd < 0)
+        return false;
+    ok = deed_run_qemu_img(args, fd, err) && deed_check_overlay(args, fd, err) &&
+         deed_sync(fd, path, err);
+    close(fd);
+    if (!ok) {
+        unlink(path);
+        err_name(err, "file", path);
+    }
+    return ok;
+}
+
+static bool deed_memory_create(const json_t *args, json_t **result, struct err *err)
+{
+    int fd = deed_create_file(state_str(args, "file"), err);
+
+    (void)result;
+    if (fd < 0)
+        return false;
+    close(fd);
+    return true;
+}
+
+/* Size and checksum of an open file. */
+static bool deed_sum(int fd, const char *path, json_int_t *size, char sum[17], struct err *err)
+{
+    XXH3_state_t *state = XXH3_createState();
+    size_t chunk = 1 << 20;
+    char *data = malloc(chunk);
+    ssize_t n = -1;
+
+    if (!state || !data)
+        abort();
+    XXH3_64bits_reset(state);
+    *size = 0;
+    for (;;) {
+        n = read(fd, data, chunk);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        XXH3_64bits_update(state, data, (size_t)n);
+        *size += n;
+    }
+    if (n < 0)
+        durable_errno(err, errno, "read", path);
+    snprintf(sum, 17, "%016llx", (unsigned long long)XXH3_64bits_digest(state));
+    XXH3_freeState(state);
+    free(data);
+    return n == 0;
+}
+
+static bool deed_memory_seal(const json_t *args, json_t **result, struct err *err)
+{
+    const char *path = state_str(args, "file");
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    json_int_t size = 0;
+    char sum[17];
+    bool ok;
+
+    if (fd < 0) {
+        durable_errno(err, errno, "open", path);
+        return false;
+    }
+    ok = deed_sync(fd, path, err) && deed_sum(fd, path, &size, sum, err);
+    close(fd);
+    if (ok)
+        *result = json_pack("{s:I, s:s}", "size", size, "xxh3", sum);
+    return ok;
+}
+
+static bool deed_memory_check(const json_t *args, json_t **result, struct err *err)
+{
+    const char *path = state_str(args, "file");
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    json_int_t want = json_integer_value(json_object_get(args, "size")), size = 0;
+    struct stat st;
+    char sum[17];
+
+    (void)result;
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        err_set(err, REASON_MEMORY_MISSING, "The saved memory '%s' cannot be opened: %s", path,
+                fd < 0 ? strerror(errno) : "it is not a file");
+    } else if (st.st_size != want) {
+        err_set(err, REASON_MEMORY_CHANGED, "The saved memory '%s' has %lld bytes instead of %"
+                JSON_INTEGER_FORMAT ": restore it from a backup", path, (long long)st.st_size, want);
+    } else if (deed_sum(fd, path, &size, sum, err) &&
+               strcmp(sum, state_str(args, "xxh3") ? state_str(args, "xxh3") : "") != 0) {
+        err_set(err, REASON_MEMORY_CHANGED, "The saved memory '%s' was altered (its checksum is "
+                "wrong): restore it from a backup", path);
+    }
+    if (fd >= 0)
+        close(fd);
+    if (err->set)
+        err_name(err, "file", path);
+    return !err->set;
+}
+
+static bool deed_layers_freeze(const json_t *args, json_t **result, struct err *err)
+{
+    const char *id;
+    json_t *path;
+
+    *result = json_object();
+    json_object_foreach(json_object_get(args, "layers"), id, path) {
+        struct stat st;
+        char mtime[48];
+
+        if (stat(json_string_value(path), &st) < 0) {
+            durable_errno(err, errno, "look at", json_string_value(path));
+            return false;
+        }
+        snprintf(mtime, sizeof(mtime), "%lld.%09ld", (long long)st.st_mtim.tv_sec,
+                 st.st_mtim.tv_nsec);
+        json_object_set_new(*result, id, json_pack("{s:I, s:I, s:I, s:s}", "dev",
+                                                   (json_int_t)st.st_dev, "ino",
+                                                   (json_int_t)st.st_ino, "size",
+                                                   (json_int_t)st.st_size, "mtime", mtime));
+    }
+    return true;
+}
+
+static bool deed_file_remove(const json_t *args, json_t **result, struct err *err)
+{
+    (void)result;
+    return durable_remove_path(state_str(args, "file"), err);
+}
+
+static bool deed_files_remove(const json_t *args, json_t **result, struct err *err)
+{
+    json_t *file;
+    size_t i;
+
+    (void)result;
+    json_array_foreach(json_object_get(args, "files"), i, file) {
+        struct err one = ERR_INIT;
+
+        if (durable_remove_path(json_string_value(file), &one))
+            continue;
+        if (!err->set)
+            err_move(err, &one);
+        err_clear(&one);
+    }
+    return !err->set;
+}
+
+static const struct {
+    const char *name;
+    worker_fn *fn;
+} deed_rows[] = {
+    { "overlay-create", deed_overlay_create },
+    { "memory-create", deed_memory_create },
+    { "memory-seal", deed_memory_seal },
+    { "memory-check", deed_memory_check },
+    { "layers-freeze", deed_layers_freeze },
+    { "file-remove", deed_file_remove },
+    { "files-remove", deed_files_remove },
+};
+
+worker_fn *deeds_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof(deed_rows) / sizeof(deed_rows[0]); i++)
+        if (strcmp(deed_rows[i].name, name) == 0)
+            return deed_rows[i].fn;
+    return NULL;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * deeds: what steps do on the host: files made, checked, removed.
+ *
+ * Each blocks and runs in the worker's thread (worker.h); each looks afterwards whether what it did
+ * is so, and clears up behind itself when it fails.
+ *
+ *   overlay-create  { file, size, backing, backing-format, qemu-img }   never over an existing file
+ *   memory-create   { file }
+ *   memory-seal     { file } -> { size, xxh3 }      durable from here on
+ *   memory-check    { file, size, xxh3 }            the file is what was sealed
+ *   layers-freeze   { layers: {id: path} } -> { id: print }
+ *   file-remove     { file }
+ *   files-remove    { files: [path] }               all of them, then the first error
+ *   inspect         { files: [path], folders: [path] } -> { files, rooms }   (policy/world.h)
+ *   preflight       { steps }                       would the plan's new files find their place?
+ */
+#ifndef PROXY_DEEDS_H
+#define PROXY_DEEDS_H
+
+#include "proxy/worker.h"
+
+/* NULL: no such deed. */
+worker_fn *deeds_find(const char *name);
+
+worker_fn deed_inspect;
+worker_fn deed_preflight;
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The deeds that only look: inspect and preflight. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "policy/qcow2.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+#include "proxy/deeds.h"
+#include "proxy/durable.h"
+
+/* Reads the header; a file whose first bytes are not qcow2's is raw. */
+static void inspect_header(int fd, json_t *entry)
+{
+    struct qcow2_header header;
+    struct err err = ERR_INIT;
+    char *head = malloc(QCOW2_HEAD_BYTES);
+    ssize_t n = head ? pread(fd, head, QCOW2_HEAD_BYTES, 0) : -1;
+
+    if (n < 4 || memcmp(head, "QFI\xfb", 4) != 0) {
+        json_object_set_new(entry, "format", json_string("raw"));
+        free(head);
+        return;
+    }
+    json_object_set_new(entry, "format", json_string("qcow2"));
+    if (!qcow2_parse(head, (size_t)n, &header, &err)) {
+        json_object_set_new(entry, "bad", json_string(err.desc));
+        err_clear(&err);
+    } else {
+        json_t *backing = header.has_backing ? json_string(header.backing) : NULL;
+
+        if (header.has_backing && !backing)
+            json_object_set_new(entry, "bad", json_string("its backing file's name is not UTF-8"));
+        if (backing)
+            json_object_set_new(entry, "backing", backing);
+        json_object_set_new(entry, "backing-format", json_string(header.backing_format));
+        json_object_set_new(entry, "bitmaps", json_boolean(header.has_bitmaps));
+        if (header.has_data_file || header.encrypted)
+            json_object_set_new(entry, "bad", json_string("it has a data file or is encrypted"));
+    }
+    free(head);
+}
+
+static json_t *inspect_file(const char *path)
+{
+    /* Opened without O_NONBLOCK a FIFO would hang, and a tape would rewind. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    json_t *entry = json_pack("{s:b}", "exists", fd >= 0);
+    char *real = realpath(path, NULL), mtime[48];
+    struct stat st;
+
+    if (fd >= 0 && real && fstat(fd, &st) == 0) {
+        snprintf(mtime, sizeof(mtime), "%lld.%09ld", (long long)st.st_mtim.tv_sec,
+                 st.st_mtim.tv_nsec);
+        json_object_set_new(entry, "real", json_string(real));
+        json_object_set_new(entry, "kind", json_string(S_ISREG(st.st_mode)   ? "file"
+                                                       : S_ISBLK(st.st_mode) ? "block" : "other"));
+        json_object_set_new(entry, "dev", json_integer((json_int_t)st.st_dev));
+        json_object_set_new(entry, "ino", json_integer((json_int_t)st.st_ino));
+        json_object_set_new(entry, "size", json_integer((json_int_t)st.st_size));
+        json_object_set_new(entry, "mtime", json_string(mtime));
+        inspect_header(fd, entry);
+    } else {
+        json_object_set_new(entry, "exists", json_false());
+    }
+    free(real);
+    if (fd >= 0)
+        close(fd);
+    return entry;
+}
+
+static json_t *inspect_room(const char *path)
+{
+    struct statvfs vfs;
+    bool ok = statvfs(path, &vfs) == 0;
+
+    return json_pack("{s:b, s:I}", "writable", ok && access(path, W_OK | X_OK) == 0, "free",
+                     ok ? (json_int_t)(vfs.f_bavail * vfs.f_frsize) : (json_int_t)0);
+}
+
+bool deed_inspect(const json_t *args, json_t **result, struct err *err)
+{
+    json_t *files = json_object(), *rooms = json_object();
+    json_t *path;
+    size_t i;
+
+    (void)err;
+    json_array_foreach(json_object_get(args, "files"), i, path)
+        json_object_set_new(files, json_string_value(path), inspect_file(json_string_value(path)));
+    json_array_foreach(json_object_get(args, "folders"), i, path)
+        json_object_set_new(rooms, json_string_value(path), inspect_room(json_string_value(path)));
+    *result = json_pack("{s:o, s:o}", "files", files, "rooms", rooms);
+    return true;
+}
+
+bool deed_preflight(const json_t *args, json_t **result, struct err *err)
+{
+    json_t *step;
+    size_t i;
+
+    json_array_foreach(json_object_get(args, "steps"), i, step) {
+        const char *name = state_str(step, "step");
+        const json_t *of = json_object_get(step, "args");
+        const char *file = state_str(of, "file");
+        struct stat st;
+
+        /* The plan itself begins with this check; only a dry run has to make it here. */
+        if (strcmp(name, "memory-check") == 0 && json_is_true(json_object_get(args, "dry-run")) &&
+            !deeds_find(name)(of, result, err))
+            return false;
+        if (strcmp(name, "overlay-create") != 0 && strcmp(name, "memory-create") != 0)
+            continue;
+        if (lstat(file, &st) < 0 && errno == ENOENT)
+            continue;
+        err_set(err, REASON_FILE_EXISTS, "The new file '%s' cannot be made: %s is there; remove it, "
+                "or move it away", file, S_ISLNK(st.st_mode) ? "a symbolic link" : "something");
+        err_name(err, "file", file);
+        return false;
+    }
+    return true;
+}

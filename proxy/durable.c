@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/durable.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "policy/reason.h"
+
+/* A state file that is larger than this is none of ours. */
+#define DURABLE_READ_MAX (64u << 20)
+
+void durable_errno(struct err *err, int error, const char *what, const char *path)
+{
+    const char *reason = error == ENOSPC || error == EDQUOT ? REASON_NO_SPACE
+                         : error == EEXIST                  ? REASON_FILE_EXISTS
+                                                            : REASON_FILE_UNUSABLE;
+
+    err_set(err, reason, "Cannot %s '%s': %s", what, path, strerror(error));
+    err_name(err, "file", path);
+}
+
+static bool durable_write_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        data += n;
+        len -= (size_t)n;
+    }
+    return fsync(fd) == 0;
+}
+
+bool durable_write(int dirfd, const char *name, const void *data, size_t len, struct err *err)
+{
+    char tmp[256];
+    int fd;
+    bool written;
+
+    snprintf(tmp, sizeof(tmp), ".%s.tmp", name);
+    if (unlinkat(dirfd, tmp, 0) < 0 && errno != ENOENT) {
+        durable_errno(err, errno, "remove", tmp);
+        return false;
+    }
+    fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        durable_errno(err, errno, "create", tmp);
+        return false;
+    }
+    written = durable_write_all(fd, data, len);
+    if (close(fd) < 0)
+        written = false;
+    if (written && renameat(dirfd, tmp, dirfd, name) == 0 && fsync(dirfd) == 0)
+        return true;
+    durable_errno(err, errno, "write", name);
+    unlinkat(dirfd, tmp, 0);
+    return false;
+}
+
+bool durable_write_json(int dirfd, const char *name, const json_t *value, struct err *err)
+{
+    char *text = json_dumps(value, JSON_INDENT(1) | JSON_SORT_KEYS);
+    bool ok;
+
+    if (!text)
+        abort(); /* out of memory: everything in there was parsed or checked before */
+    ok = durable_write(dirfd, name, text, strlen(text), err);
+    free(text);
+    return ok;
+}
+
+/* new: the whole file with a NUL behind it, or NULL with errno. */
+static char *durable_read_all(int fd, size_t *len)
+{
+    struct stat st;
+    char *data;
+    size_t have = 0;
+
+    if (fstat(fd, &st) < 0)
+        return NULL;
+    if (!S_ISREG(st.st_mode) || st.st_size > DURABLE_READ_MAX) {
+        errno = EFBIG;
+        return NULL;
+    }
+    data = malloc((size_t)st.st_size + 1);
+    if (!data)
+        abort();
+    while (have < (size_t)st.st_size) {
+        ssize_t n = read(fd, data + have, (size_t)st.st_size - have);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            free(data);
+            return NULL;
+        }
+        if (n == 0)
+            break;
+        have += (size_t)n;
+    }
+    *len = have;
+    return data;
+}
+
+bool durable_read_json(int dirfd, const char *name, json_t **out, struct err *err)
+{
+    int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    json_error_t where;
+    size_t len;
+    char *data;
+
+    if (fd < 0 && errno == ENOENT) {
+        *out = NULL;
+        return true;
+    }
+    data = fd < 0 ? NULL : durable_read_all(fd, &len);
+    if (!data) {
+        durable_errno(err, errno, "read", name);
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    close(fd);
+    *out = json_loadb(data, len, JSON_REJECT_DUPLICATES, &where);
+    free(data);
+    if (json_is_object(*out))
+        return true;
+    json_decref(*out);
+    err_set(err, REASON_FILE_UNUSABLE, "'%s' is damaged (line %d: %s): restore it from a backup",
+            name, where.line, where.text);
+    err_name(err, "file", name);
+    return false;
+}
+
+bool durable_remove(int dirfd, const char *name, struct err *err)
+{
+    if (unlinkat(dirfd, name, 0) < 0) {
+        if (errno == ENOENT)
+            return true;
+        durable_errno(err, errno, "remove", name);
+        return false;
+    }
+    if (fsync(dirfd) < 0) {
+        durable_errno(err, errno, "fsync the folder of", name);
+        return false;
+    }
+    return true;
+}
+
+int durable_open_parent(const char *path, const char **base)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir;
+    int fd;
+
+    *base = slash ? slash + 1 : path;
+    dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (!dir)
+        abort();
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(dir);
+    return fd;
+}
+
+bool durable_remove_path(const char *path, struct err *err)
+{
+    const char *base;
+    int fd = durable_open_parent(path, &base);
+    bool ok;
+
+    if (fd < 0) {
+        if (errno == ENOENT)
+            return true;
+        durable_errno(err, errno, "open the folder of", path);
+        return false;
+    }
+    ok = durable_remove(fd, base, err);
+    close(fd);
+    return ok;
+}

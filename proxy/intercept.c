@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/intercept.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/commands.h"
+#include "policy/state.h"
+#include "proxy/answer.h"
+#include "proxy/jobs.h"
+#include "proxy/log.h"
+#include "qmp/schema.h"
+#include "qmp/splice.h"
+
+enum intercept_kind {
+    INTERCEPT_COMMANDS,
+    INTERCEPT_SCHEMA,
+    INTERCEPT_JOBS,
+    INTERCEPT_BLOCK_JOBS,
+    INTERCEPT_CONFIG,
+};
+
+struct intercept {
+    struct daemon *daemon;
+    enum intercept_kind kind;
+    json_t *command;            /* CONFIG: what was asked for */
+};
+
+static bool intercept_choose(const struct message *message, enum intercept_kind *kind)
+{
+    static const struct {
+        const char *name;
+        enum intercept_kind kind;
+    } rows[] = {
+        { "query-commands", INTERCEPT_COMMANDS },
+        { "query-qmp-schema", INTERCEPT_SCHEMA },
+        { "query-jobs", INTERCEPT_JOBS },
+        { "query-block-jobs", INTERCEPT_BLOCK_JOBS },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (strcmp(message->command, rows[i].name) == 0) {
+            *kind = rows[i].kind;
+            return true;
+        }
+    }
+    *kind = INTERCEPT_CONFIG;
+    return command_classify(message->command) == COMMAND_CONFIG;
+}
+
+/* new: the command as data.  What jansson cannot hold is kept as text: it can be shown, if not
+ * replayed. */
+static json_t *intercept_command(const struct message *message)
+{
+    json_t *command = json_pack("{s:s}", "execute", message->command);
+    json_t *arguments = NULL;
+    size_t len;
+    char *strict;
+
+    if (!message->arguments.at)
+        return command;
+    strict = splice_id(message->arguments, &len);
+    arguments = json_loadb(strict, len, JSON_ALLOW_NUL, NULL);
+    free(strict);
+    if (arguments)
+        json_object_set_new(command, "arguments", arguments);
+    else
+        json_object_set_new(command, "unreadable", json_true());
+    return command;
+}
+
+struct intercept *intercept_new(struct daemon *daemon, const struct message *message)
+{
+    struct intercept *intercept;
+    enum intercept_kind kind;
+
+    if (message->name_long || message->oob || !intercept_choose(message, &kind))
+        return NULL;
+    intercept = calloc(1, sizeof(*intercept));
+    if (!intercept)
+        abort();
+    intercept->daemon = daemon;
+    intercept->kind = kind;
+    if (kind == INTERCEPT_CONFIG)
+        intercept->command = intercept_command(message);
+    return intercept;
+}
+
+void intercept_free(struct intercept *intercept)
+{
+    if (!intercept)
+        return;
+    json_decref(intercept->command);
+    free(intercept);
+}
+
+/* Internal jobs out, ours in.  False when there is nothing to change. */
+static bool intercept_jobs(struct intercept *intercept, struct slot *slot, struct span value)
+{
+    bool block = intercept->kind == INTERCEPT_BLOCK_JOBS;
+    json_t *list = json_loadb(value.at, value.len, JSON_ALLOW_NUL, NULL);
+    json_t *ours = block ? json_array() : jobs_list(intercept->daemon->jobs);
+    bool changed = json_array_size(ours) > 0;
+
+    for (size_t i = json_array_size(list); i-- > 0;) {
+        const json_t *job = json_array_get(list, i);
+
+        if (jobs_is_internal(state_str(job, block ? "device" : "id"))) {
+            json_array_remove(list, i);
+            changed = true;
+        }
+    }
+    if (changed && list) {
+        json_array_extend(list, ours);
+        answer_return(slot, json_incref(list));
+    }
+    changed = changed && list;
+    json_decref(ours);
+    json_decref(list);
+    return changed;
+}
+
+static bool intercept_merge(struct intercept *intercept, struct slot *slot, struct span value)
+{
+    size_t len;
+    char *text = intercept->kind == INTERCEPT_COMMANDS
+                     ? schema_merge_commands(value, command_synthetic, &len)
+                     : schema_merge_qmp_schema(value, &len);
+
+    if (!text)
+        return false;
+    answer_return_text(slot, text, len);
+    free(text);
+    return true;
+}
+
+static void intercept_record(struct intercept *intercept)
+{
+    struct store *store = intercept->daemon->store;
+    json_t *state = json_deep_copy(store->state);
+    struct err err = ERR_INIT;
+
+    json_array_append(json_object_get(state, "config"), intercept->command);
+    if (!store_write(store, state, &err)) {
+        log_error("cannot record that the configuration changed: %s", err.desc);
+        err_clear(&err);
+        /* What cannot be written is known as long as this proxy lives. */
+        json_array_append(json_object_get(store->state, "config"), intercept->command);
+    }
+    json_decref(state);
+}
+
+bool intercept_reply(struct intercept *intercept, struct slot *slot, enum link_answer answer,
+                     const struct message_reply *reply)
+{
+    bool answered = false;
+
+    if (answer == ANSWER_RETURN) {
+        if (intercept->kind == INTERCEPT_CONFIG)
+            intercept_record(intercept);
+        else if (intercept->kind == INTERCEPT_JOBS || intercept->kind == INTERCEPT_BLOCK_JOBS)
+            answered = intercept_jobs(intercept, slot, reply->value);
+        else
+            answered = intercept_merge(intercept, slot, reply->value);
+    }
+    intercept_free(intercept);
+    return answered;
+}

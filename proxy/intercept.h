@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * intercept: the few answers of QEMU that the proxy has an interest in.
+ *
+ * query-commands and query-qmp-schema get our commands added; query-jobs and query-block-jobs show
+ * our operations as jobs and leave out those that only serve their steps; commands that change the
+ * configuration are recorded when QEMU has accepted them.  Everything else passes as it is.
+ */
+#ifndef PROXY_INTERCEPT_H
+#define PROXY_INTERCEPT_H
+
+#include "proxy/daemon.h"
+
+struct intercept;
+
+/* new, or NULL: the answer is of no interest. */
+struct intercept *intercept_new(struct daemon *daemon, const struct message *message);
+void intercept_free(struct intercept *intercept);
+
+/* Looks at the answer and frees the intercept.  True: the slot has been answered. */
+bool intercept_reply(struct intercept *intercept, struct slot *slot, enum link_answer answer,
+                     const struct message_reply *reply);
+
+#endif

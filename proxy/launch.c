@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "policy/planner.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+#include "proxy/collect.h"
+#include "proxy/deeds.h"
+#include "proxy/durable.h"
+#include "proxy/background.h"
+#include "proxy/listener.h"
+#include "proxy/log.h"
+#include "proxy/recover.h"
+#include "proxy/sock.h"
+
+/* new: a name for a VM that has none: the same for the same command line in the same folder. */
+static char *launch_make_name(const struct options *options)
+{
+    XXH3_state_t *hash = XXH3_createState();
+    char *cwd = realpath(".", NULL), *name;
+
+    if (!hash || !cwd)
+        abort();
+    XXH3_64bits_reset(hash);
+    XXH3_64bits_update(hash, cwd, strlen(cwd) + 1);
+    for (int i = 0; i < options->qemu_argc; i++)
+        XXH3_64bits_update(hash, options->qemu_argv[i], strlen(options->qemu_argv[i]) + 1);
+    if (options->connect)
+        XXH3_64bits_update(hash, options->connect, strlen(options->connect) + 1);
+    if (asprintf(&name, "vm-%016llx", (unsigned long long)XXH3_64bits_digest(hash)) < 0)
+        abort();
+    XXH3_freeState(hash);
+    free(cwd);
+    return name;
+}
+
+static bool launch_open_store(struct daemon *daemon, struct err *err)
+{
+    const struct options *options = &daemon->options;
+    const char *given = options->name ? options->name
+                        : daemon->args ? args_name(daemon->args) : NULL;
+    char *path;
+
+    daemon->vm_name = given && given[0] ? strdup(given) : launch_make_name(options);
+    if (!daemon->vm_name)
+        abort();
+    path = options->state_dir ? strdup(options->state_dir) : store_default_path(daemon->vm_name);
+    daemon->store = store_open(path, err);
+    free(path);
+    return daemon->store != NULL;
+}
+
+/* qemu-img of the same build lies beside the binary; else the one in PATH. */
+static char *launch_find_qemu_img(const char *binary)
+{
+    const char *slash = strrchr(binary, '/');
+    char *path;
+
+    if (slash && asprintf(&path, "%.*s/qemu-img", (int)(slash - binary), binary) < 0)
+        abort();
+    if (slash && access(path, X_OK) == 0)
+        return path;
+    if (slash)
+        free(path);
+    return strdup("qemu-img");
+}
+
+static json_t *launch_user_argv(const struct options *options)
+{
+    json_t *words = json_array();
+
+    for (int i = 0; i < options->qemu_argc; i++) {
+        json_t *word = json_string(options->qemu_argv[i]);
+
+        /* A word that is not UTF-8 is remembered by something that is as unlikely to match. */
+        json_array_append_new(words, word ? word : json_string("(not UTF-8)"));
+    }
+    return words;
+}
+
+static bool launch_take_args(struct daemon *daemon, struct args_monitors *monitors,
+                             struct args_daemonize *background, struct err *err)
+{
+    const struct options *options = &daemon->options;
+
+    daemon->args = args_parse(options->qemu_argc, options->qemu_argv, err);
+    if (!daemon->args || !args_take_monitors(daemon->args, monitors, err))
+        return false;
+    args_take_daemonize(daemon->args, background);
+    args_add_default_monitor(daemon->args);
+    if (!args_disks_find(daemon->args, &daemon->args_disks, err))
+        return false;
+    daemon->qemu_img = launch_find_qemu_img(args_binary(daemon->args));
+    return true;
+}
+
+/* new: the command line for the VM's current layers; looks at the host's files, blocking: nobody is
+ * served yet. */
+static char **launch_cold_argv(struct daemon *daemon, struct err *err)
+{
+    json_t *paths, *found = NULL;
+    struct world world;
+    char **argv = NULL;
+
+    collect_static(daemon, &world);
+    paths = collect_paths(&world, daemon->store->state);
+    if (deed_inspect(paths, &found, err)) {
+        world.files = json_incref(json_object_get(found, "files"));
+        world.rooms = json_incref(json_object_get(found, "rooms"));
+        argv = planner_start(&world, daemon->store->state, err);
+    }
+    json_decref(paths);
+    json_decref(found);
+    json_decref(world.files);
+    json_decref(world.rooms);
+    return argv;
+}
+
+/* The configuration that clients made belongs to a process that is gone. */
+static bool launch_forget_config(struct daemon *daemon, struct err *err)
+{
+    json_t *state;
+    bool ok;
+
+    if (json_array_size(json_object_get(daemon->store->state, "config")) == 0)
+        return true;
+    state = json_deep_copy(daemon->store->state);
+    json_object_set_new(state, "config", json_array());
+    ok = store_write(daemon->store, state, err);
+    json_decref(state);
+    return ok;
+}
+
+static bool launch_qemu(struct daemon *daemon, struct err *err)
+{
+    char **argv;
+    bool ok;
+
+    if (!recover_cold(daemon, err) || !launch_forget_config(daemon, err))
+        return false;
+    argv = launch_cold_argv(daemon, err);
+    if (!argv)
+        return false;
+    store_forget_process(daemon->store);
+    ok = vm_start(daemon->vm, argv, err);
+    args_strv_free(argv);
+    if (ok)
+        launch_write_pidfile(daemon);
+    return ok;
+}
+
+void launch_client_came(struct daemon *daemon)
+{
+    struct err err = ERR_INIT;
+
+    if (!daemon->waits_for_client)
+        return;
+    daemon->waits_for_client = false;
+    if (launch_qemu(daemon, &err))
+        return;
+    log_error("%s", err.desc);
+    err_clear(&err);
+    daemon_quit(daemon, 1);
+}
+
+static bool launch_own(struct daemon *daemon, struct err *err)
+{
+    bool found;
+
+    if (!vm_adopt(daemon->vm, &found, err))
+        return false;
+    if (found) {
+        log_info("found QEMU running (pid %ld)", vm_pid(daemon->vm));
+        daemon->waits_for_client = false;
+        daemon->adopted = true;
+        launch_write_pidfile(daemon);
+        return true;
+    }
+    if (daemon->waits_for_client) {
+        log_info("waiting for a client before QEMU is started");
+        return true;
+    }
+    return launch_qemu(daemon, err);
+}
+
+static bool launch_listen(struct daemon *daemon, const struct args_monitors *monitors,
+                          struct err *err)
+{
+    for (size_t i = 0; i < daemon->options.n_listen; i++)
+        if (!listener_add_text(daemon, daemon->options.listen[i], err))
+            return false;
+    for (size_t i = 0; i < monitors->n; i++)
+        if (!listener_add_monitor(daemon, &monitors->v[i], err))
+            return false;
+    return true;
+}
+
+static bool launch_attach(struct daemon *daemon, struct err *err)
+{
+    struct address address;
+    int fd;
+
+    if (!address_parse(daemon->options.connect, &address, err))
+        return false;
+    fd = sock_connect(&address, err);
+    address_clear(&address);
+    if (fd < 0)
+        return false;
+    vm_attach(daemon->vm, fd);
+    return true;
+}
+
+bool launch_start(struct daemon *daemon, struct err *err)
+{
+    struct args_monitors monitors = ARGS_MONITORS_INIT;
+    struct args_daemonize background = { .daemonize = false };
+    bool attach = daemon->options.connect != NULL;
+    json_t *user_argv = launch_user_argv(&daemon->options);
+    bool ok = attach || launch_take_args(daemon, &monitors, &background, err);
+
+    daemon->pidfile = background.pidfile;
+    if (ok && background.daemonize)
+        background_fork();
+    if (ok) {
+        daemon_init(daemon);
+        ok = launch_open_store(daemon, err);
+    }
+    if (ok) {
+        background_redirect(daemon->store->dirfd);
+        daemon_make_vm(daemon, user_argv);
+        ok = launch_listen(daemon, &monitors, err) &&
+             (attach ? launch_attach(daemon, err) : launch_own(daemon, err));
+    }
+    args_monitors_clear(&monitors);
+    json_decref(user_argv);
+    return ok;
+}
+
+void launch_ready(struct daemon *daemon)
+{
+    background_release(0);
+    recover_hot(daemon);
+}
+
+void launch_write_pidfile(struct daemon *daemon)
+{
+    struct err err = ERR_INIT;
+    const char *base;
+    char text[32];
+    int dirfd;
+
+    if (!daemon->pidfile)
+        return;
+    dirfd = durable_open_parent(daemon->pidfile, &base);
+    snprintf(text, sizeof(text), "%ld\n", vm_pid(daemon->vm));
+    if (dirfd < 0)
+        log_error("cannot write the pid file '%s': %s", daemon->pidfile, strerror(errno));
+    else if (!durable_write(dirfd, base, text, strlen(text), &err))
+        log_error("%s", err.desc);
+    err_clear(&err);
+    if (dirfd >= 0)
+        close(dirfd);
+}

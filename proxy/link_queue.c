@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/fdpass.h"
+#include "proxy/link_internal.h"
+
+/* In-band requests that QEMU has at a time: enough to keep it busy, few enough that its queue of 8
+ * never fills and stops it reading. */
+#define LINK_IN_FLIGHT_MAX 4
+
+void request_free(struct request *request)
+{
+    for (size_t i = 0; i < request->n_fds; i++)
+        close(request->fds[i]);
+    free(request->text);
+    free(request);
+}
+
+/* Sends what is buffered; with fds, they go with its first byte and the buffer held nothing else. */
+void link_flush(struct link *link, const int *fds, size_t n_fds)
+{
+    if (n_fds) {
+        size_t len = evbuffer_get_length(link->out);
+        char *data = (char *)evbuffer_pullup(link->out, -1);
+        ssize_t n = fdpass_send(link->fd, data, len, fds, n_fds);
+
+        if (n < 0 && errno != EAGAIN) {
+            link_close(link, strerror(errno));
+            return;
+        }
+        if (n > 0)
+            evbuffer_drain(link->out, (size_t)n);
+    }
+    while (evbuffer_get_length(link->out) > 0) {
+        int n = evbuffer_write(link->out, link->fd);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n <= 0) {
+            link_close(link, n < 0 ? strerror(errno) : "closed");
+            return;
+        }
+    }
+    if (evbuffer_get_length(link->out) > 0)
+        event_add(link->write_event, NULL);
+}
+
+static void link_transmit(struct link *link, struct request *request)
+{
+    TAILQ_REMOVE(&link->waiting, request, next);
+    TAILQ_INSERT_TAIL(&link->sent, request, next);
+    if (!request->oob)
+        link->in_band++;
+    if (request->n_fds)
+        link->exclusive = true;
+    request->id = link->next_id;
+    link->next_id = link->next_id % 9999 + 1;
+    evbuffer_add(link->out, request->text, request->id_at);
+    evbuffer_add_printf(link->out, "%u", request->id);
+    evbuffer_add(link->out, request->text + request->id_at + 1, request->len - request->id_at - 1);
+    link_flush(link, request->fds, request->n_fds);
+    while (request->n_fds > 0)
+        close(request->fds[--request->n_fds]);
+}
+
+static bool link_may_send(const struct link *link, const struct request *request)
+{
+    if (link->hold && !request->own)
+        return false;
+    if (request->oob)
+        return true;
+    if (request->n_fds)
+        return link->in_band == 0 && evbuffer_get_length(link->out) == 0;
+    return !link->exclusive && link->in_band < LINK_IN_FLIGHT_MAX;
+}
+
+void link_pump(struct link *link)
+{
+    struct request *request, *after;
+    bool blocked = false; /* in-band requests keep their order; oob ones overtake */
+
+    if (link->state != LINK_READY)
+        return;
+    for (request = TAILQ_FIRST(&link->waiting); request; request = after) {
+        after = TAILQ_NEXT(request, next);
+        if (blocked && !request->oob)
+            continue;
+        if (link_may_send(link, request))
+            link_transmit(link, request);
+        else if (!(link->hold && !request->own))
+            blocked = true;
+        if (link->state != LINK_READY)
+            return;
+    }
+}
+
+static struct request *link_enqueue(struct link *link, char *text, size_t len, link_reply_cb *cb,
+                                    void *arg)
+{
+    struct request *request = calloc(1, sizeof(*request));
+    const char *mark = memchr(text, LINK_ID_MARK[0], len);
+
+    if (!request)
+        abort();
+    assert(mark);
+    request->text = text;
+    request->len = len;
+    request->id_at = (size_t)(mark - text);
+    request->cb = cb;
+    request->arg = arg;
+    TAILQ_INSERT_TAIL(&link->waiting, request, next);
+    return request;
+}
+
+void link_send(struct link *link, const char *text, size_t len, const int *fds, size_t n_fds,
+               bool oob, link_reply_cb *cb, void *arg)
+{
+    char *copy = malloc(len);
+    struct request *request;
+
+    assert(n_fds <= LINK_MAX_FDS);
+    if (!copy)
+        abort();
+    memcpy(copy, text, len);
+    request = link_enqueue(link, copy, len, cb, arg);
+    request->oob = oob;
+    for (size_t i = 0; i < n_fds; i++) {
+        int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+
+        if (fd >= 0)
+            request->fds[request->n_fds++] = fd;
+    }
+    if (link->state == LINK_CLOSED)
+        event_active(link->close_event, EV_TIMEOUT, 0);
+    else
+        link_pump(link);
+}
+
+void link_send_command(struct link *link, const char *command, const json_t *arguments, int fd,
+                       link_reply_cb *cb, void *arg)
+{
+    char *dump = arguments ? json_dumps(arguments, JSON_COMPACT) : NULL;
+    struct request *request;
+    char *text;
+    int len;
+
+    len = asprintf(&text, "{\"execute\":\"%s\",\"id\":" LINK_ID_MARK "%s%s}", command,
+                   dump ? ",\"arguments\":" : "", dump ? dump : "");
+    if (len < 0 || (arguments && !dump))
+        abort();
+    free(dump);
+    request = link_enqueue(link, text, (size_t)len, cb, arg);
+    request->own = true;
+    if (fd >= 0) {
+        request->fds[0] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        request->n_fds = request->fds[0] >= 0;
+    }
+    if (link->state == LINK_CLOSED)
+        event_active(link->close_event, EV_TIMEOUT, 0);
+    else
+        link_pump(link);
+}
+
+bool link_withdraw(struct link *link, void *arg)
+{
+    struct request *request, *after;
+    bool found = false;
+
+    for (request = TAILQ_FIRST(&link->waiting); request; request = after) {
+        after = TAILQ_NEXT(request, next);
+        if (request->arg == arg) {
+            TAILQ_REMOVE(&link->waiting, request, next);
+            request_free(request);
+            found = true;
+        }
+    }
+    return found;
+}
+
+void link_forget(struct link *link, void *arg)
+{
+    struct request *request;
+
+    link_withdraw(link, arg);
+    TAILQ_FOREACH(request, &link->sent, next)
+        if (request->arg == arg)
+            request->cb = NULL;
+}
+
+void link_hold(struct link *link, bool hold)
+{
+    link->hold = hold;
+    link_pump(link);
+}
+
+size_t link_in_flight(const struct link *link)
+{
+    const struct request *request;
+    size_t n = 0;
+
+    TAILQ_FOREACH(request, &link->sent, next)
+        n += !request->own;
+    return n;
+}
+
+void link_move_waiting(struct link *from, struct link *to)
+{
+    struct request *request, *after;
+
+    for (request = TAILQ_FIRST(&from->waiting); request; request = after) {
+        after = TAILQ_NEXT(request, next);
+        TAILQ_REMOVE(&from->waiting, request, next);
+        TAILQ_INSERT_TAIL(&to->waiting, request, next);
+    }
+    link_pump(to);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * listener: where clients connect.
+ */
+#ifndef PROXY_LISTENER_H
+#define PROXY_LISTENER_H
+
+#include "policy/address.h"
+#include "policy/args.h"
+#include "proxy/daemon.h"
+
+/* Listens there, or (a monitor of QEMU's arguments) connects to whoever listens there. */
+bool listener_add(struct daemon *daemon, const struct address *address, struct err *err);
+bool listener_add_text(struct daemon *daemon, const char *text, struct err *err);
+bool listener_add_monitor(struct daemon *daemon, const struct args_monitor *monitor,
+                          struct err *err);
+
+/* Closes all, and removes the paths of their sockets. */
+void listener_close_all(struct daemon *daemon);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
+#include <stdio.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "proxy/background.h"
+#include "proxy/daemon.h"
+#include "proxy/launch.h"
+#include "proxy/listener.h"
+#include "proxy/log.h"
+
+#ifndef VERSION
+#define VERSION "unknown"
+#endif
+
+int main(int argc, char *argv[])
+{
+    struct daemon daemon;
+    struct err err = ERR_INIT;
+    struct termios tty;
+    bool on_tty = tcgetattr(STDIN_FILENO, &tty) == 0;
+
+    memset(&daemon, 0, sizeof(daemon));
+    if (!options_parse(argc, argv, &daemon.options, &err)) {
+        fprintf(stderr, "qmp-proxy: %s\n", err.desc);
+        return 2;
+    }
+    if (daemon.options.help || daemon.options.version) {
+        printf("%s", daemon.options.help ? options_usage : "qmp-proxy " VERSION "\n");
+        return 0;
+    }
+    daemon.exit_status = 1;
+    if (launch_start(&daemon, &err))
+        event_base_dispatch(daemon.base);
+    else
+        log_error("%s", err.desc);
+    err_clear(&err);
+    listener_close_all(&daemon);
+    background_release(daemon.exit_status ? 1 : 0);
+    if (daemon.base)
+        daemon_free(&daemon);
+    /* A QEMU that was killed for another one has left the terminal as it needed it. */
+    if (on_tty)
+        tcsetattr(STDIN_FILENO, TCSANOW, &tty);
+    return daemon.exit_status;
+}

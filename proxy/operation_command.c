@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What clients ask of operations and of their jobs, and which events they do not see. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/commands.h"
+#include "policy/info.h"
+#include "policy/reason.h"
+#include "policy/request.h"
+#include "policy/state.h"
+#include "proxy/answer.h"
+#include "proxy/deeds.h"
+#include "proxy/operation_internal.h"
+#include "qmp/splice.h"
+
+/* new: the arguments, or NULL when there are none or jansson cannot hold them. */
+static json_t *operation_arguments(const struct message *message)
+{
+    json_t *arguments;
+    size_t len;
+    char *strict;
+
+    if (!message->arguments.at)
+        return NULL;
+    /* QEMU's dialect has single quotes and more; this makes plain JSON of it. */
+    strict = splice_id(message->arguments, &len);
+    arguments = json_loadb(strict, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
+    free(strict);
+    return arguments;
+}
+
+static const char *const operation_job_verbs[] = {
+    "job-cancel", "job-dismiss", "job-finalize", "job-complete", "job-pause", "job-resume", NULL,
+};
+
+static bool operation_is_job_verb(const char *command)
+{
+    for (size_t i = 0; operation_job_verbs[i]; i++)
+        if (strcmp(command, operation_job_verbs[i]) == 0)
+            return true;
+    return false;
+}
+
+bool operation_takes(struct daemon *daemon, const struct message *message)
+{
+    json_t *arguments;
+    bool takes;
+
+    if (operation_is_job_verb(message->command)) {
+        arguments = operation_arguments(message);
+        takes = state_str(arguments, "id") && jobs_find(daemon->jobs, state_str(arguments, "id"));
+    } else if (strcmp(message->command, "snapshot-delete") == 0) {
+        arguments = operation_arguments(message);
+        takes = request_delete_whose(arguments) != REQUEST_DELETE_QEMU;
+    } else {
+        return command_is_synthetic(message->command);
+    }
+    json_decref(arguments);
+    return takes;
+}
+
+static void operation_job_command(struct daemon *daemon, struct slot *slot, const char *command,
+                                  const json_t *arguments)
+{
+    struct job *job = jobs_find(daemon->jobs, state_str(arguments, "id"));
+    struct operation *op = daemon->operation;
+    struct err err = ERR_INIT;
+
+    if (strcmp(command, "job-dismiss") == 0) {
+        job_dismiss(job, &err);
+    } else if (strcmp(command, "job-cancel") == 0 && !job_is_concluded(job) && op) {
+        if (!op->runner || !runner_cancel(op->runner))
+            err_set(&err, REASON_BUSY, "It is too late to cancel: the operation is past the point "
+                    "of no return, and will be finished");
+    } else {
+        job_refuse(job, command + strlen("job-"), &err);
+    }
+    if (err.set)
+        answer_error(slot, &err);
+    else
+        answer_return(slot, json_object());
+}
+
+/* ---- query-snapshots ---- */
+
+struct operation_query {
+    struct daemon *daemon;
+    struct client *client;
+    struct slot *slot;
+    char *name;                 /* or NULL: all */
+};
+
+static void operation_list(struct daemon *daemon, struct slot *slot, const char *name,
+                           const json_t *files)
+{
+    const json_t *state = daemon->store->state;
+    json_t *list = json_array();
+    json_t *snapshot;
+    size_t i;
+
+    json_array_foreach(json_object_get(state, "snapshots"), i, snapshot) {
+        const char *own = state_str(snapshot, "name");
+        const char *operation = NULL;
+        json_t *problems;
+
+        if (name && strcmp(name, own) != 0)
+            continue;
+        if (daemon->operation && strcmp(state_str(daemon->operation->request, "name"), own) == 0)
+            operation = operation_kind(daemon);
+        problems = files ? info_problems(state, snapshot, files) : json_array();
+        if (daemon->stuck)
+            json_array_append_new(problems, json_string(daemon->stuck));
+        json_array_append_new(list, info_snapshot(state, snapshot, operation, problems));
+    }
+    answer_return(slot, list);
+}
+
+static void operation_queried_cb(void *arg, bool ok, json_t *result, struct err *err)
+{
+    struct operation_query *query = arg;
+
+    (void)ok;
+    (void)err;
+    operation_list(query->daemon, query->slot, query->name, json_object_get(result, "files"));
+    free(query->name);
+    free(query);
+}
+
+/* Looks at the files of the snapshots; verify also at what they contain. */
+static void operation_query(struct daemon *daemon, struct client *client, struct slot *slot,
+                            const json_t *arguments)
+{
+    const char *name = state_str(arguments, "name");
+    struct operation_query *query;
+    struct err err = ERR_INIT;
+    struct world world;
+    json_t *paths, *snapshot;
+    size_t i;
+
+    if (name && !state_snapshot_need(daemon->store->state, name, &err)) {
+        answer_error(slot, &err);
+        return;
+    }
+    query = calloc(1, sizeof(*query));
+    if (!query)
+        abort();
+    *query = (struct operation_query){ daemon, client, slot, name ? strdup(name) : NULL };
+    collect_static(daemon, &world);
+    paths = collect_paths(&world, daemon->store->state);
+    json_array_foreach(json_object_get(daemon->store->state, "snapshots"), i, snapshot) {
+        const char *memory = state_str(json_object_get(snapshot, "memory"), "file");
+
+        if (memory)
+            json_array_append_new(json_object_get(paths, "files"), json_string(memory));
+    }
+    worker_run(daemon->worker, deed_inspect, paths, operation_queried_cb, query);
+    json_decref(paths);
+}
+
+/* ---- commands ---- */
+
+static bool operation_allowed(struct daemon *daemon, const char *command, struct err *err)
+{
+    if (daemon->operation) {
+        operation_refuse(daemon->operation, command, err);
+        return false;
+    }
+    if (daemon->stuck) {
+        err_set(err, REASON_STUCK, "An earlier operation could neither be finished nor taken back: "
+                "%s", daemon->stuck);
+        return false;
+    }
+    return true;
+}
+
+static void operation_synthetic(struct daemon *daemon, struct client *client, struct slot *slot,
+                                const char *command, json_t *arguments)
+{
+    const char *job = state_str(arguments, "job-id");
+    struct err err = ERR_INIT;
+
+    if (strcmp(command, "snapshot-delete") == 0 &&
+        request_delete_whose(arguments) == REQUEST_DELETE_BOTH)
+        err_set(&err, NULL, "Give either 'name' (a snapshot of qmp-proxy) or 'tag' and 'devices' "
+                "(QEMU's internal snapshots), not both");
+    else if (request_check(command, arguments, &err) && strcmp(command, "query-snapshots") != 0 &&
+             operation_allowed(daemon, command, &err) && job && jobs_find(daemon->jobs, job))
+        err_set(&err, NULL, "Job ID '%s' already in use", job);
+    if (err.set)
+        answer_error(slot, &err);
+    else if (strcmp(command, "query-snapshots") == 0)
+        operation_query(daemon, client, slot, arguments);
+    else
+        operation_start(daemon, command, arguments, client, slot);
+}
+
+void operation_command(struct daemon *daemon, struct client *client, struct slot *slot,
+                       const struct message *message)
+{
+    json_t *arguments = operation_arguments(message);
+    struct err err = ERR_INIT;
+
+    if (message->arguments.at && !arguments) {
+        err_set(&err, NULL, "The arguments of '%s' hold something that none of them can be",
+                message->command);
+        answer_error(slot, &err);
+    } else if (operation_is_job_verb(message->command)) {
+        operation_job_command(daemon, slot, message->command, arguments);
+    } else {
+        operation_synthetic(daemon, client, slot, message->command, arguments);
+    }
+    json_decref(arguments);
+}
+
+bool operation_hides_event(struct daemon *daemon, const struct message_reply *reply)
+{
+    bool job = strcmp(reply->event, "JOB_STATUS_CHANGE") == 0;
+    bool hidden = false;
+    json_t *data;
+
+    if (daemon->operation && strncmp(reply->event, "MIGRATION", 9) == 0)
+        return true;
+    if (!job && strncmp(reply->event, "BLOCK_JOB_", 10) != 0)
+        return false;
+    data = json_loadb(reply->value.at, reply->value.len, 0, NULL);
+    hidden = jobs_is_internal(state_str(data, job ? "id" : "device")) ||
+             jobs_is_internal(state_str(data, "id"));
+    json_decref(data);
+    return hidden;
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Deeds: those that need the event loop are done here, the others go to the worker (deeds.h). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/reason.h"
+#include "policy/state.h"
+#include "proxy/deeds.h"
+#include "proxy/log.h"
+#include "proxy/operation_internal.h"
+
+/* How long commands of clients may take to end before a switch. */
+#define DEED_HOLD_MS 5000
+#define DEED_HOLD_POLL_MS 1
+
+static void deed_finish(struct operation *op, bool ok, struct err *err)
+{
+    runner_deed_cb *done = op->deed_done;
+
+    op->deed_done = NULL;
+    op->step = NULL;
+    done(op->runner, ok, err);
+}
+
+/* What a deed in the worker found out becomes part of the record. */
+static void deed_take_result(struct operation *op, const char *name, json_t *result)
+{
+    json_t *after = json_object_get(op->plan, "after");
+    const char *id;
+    json_t *print;
+
+    if (strcmp(name, "memory-seal") == 0) {
+        const char *snapshot = state_str(json_object_get(op->step, "args"), "snapshot");
+
+        json_object_update(json_object_get(state_snapshot(after, snapshot), "memory"), result);
+    } else if (strcmp(name, "layers-freeze") == 0) {
+        json_object_foreach(result, id, print)
+            json_object_set(state_layer(after, id), "print", print);
+    }
+}
+
+static void deed_worker_cb(void *arg, bool ok, json_t *result, struct err *err)
+{
+    struct operation_box box = *(struct operation_box *)arg;
+    struct operation *op = box.op;
+
+    free(arg);
+    if (box.daemon->operation != op || !op->deed_done)
+        return;
+    if (ok && result)
+        deed_take_result(op, state_str(op->step, "step"), result);
+    deed_finish(op, ok, err);
+}
+
+static void deed_in_worker(struct operation *op, worker_fn *fn, const json_t *step)
+{
+    json_t *args = json_copy(json_object_get(step, "args"));
+
+    if (op->daemon->qemu_img)
+        json_object_set_new(args, "qemu-img", json_string(op->daemon->qemu_img));
+    worker_run(op->daemon->worker, fn, args, deed_worker_cb, operation_box_new(op));
+    json_decref(args);
+}
+
+/* ---- in the loop: each returns true when it is done at once ---- */
+
+static void deed_vm_cb(void *arg, bool ok, struct err *err)
+{
+    struct operation *op = arg;
+
+    if (op->deed_done)
+        deed_finish(op, ok, err);
+}
+
+static void deed_start_process(struct operation *op, const json_t *args)
+{
+    const json_t *words = json_object_get(args, "argv");
+    size_t n = json_array_size(words);
+    char **argv = calloc(n + 1, sizeof(*argv));
+
+    if (!argv)
+        abort();
+    for (size_t i = 0; i < n; i++)
+        argv[i] = (char *)json_string_value(json_array_get(words, i));
+    vm_start_next(op->daemon->vm, argv, deed_vm_cb, op);
+    free(argv);
+}
+
+static bool deed_write_state(struct operation *op, const json_t *args, struct err *err)
+{
+    const json_t *state = json_object_get(args, "state");
+
+    return store_write(op->daemon->store, state ? state : json_object_get(op->plan, "after"), err);
+}
+
+/* Marks a snapshot as being deleted, or takes the mark back if no byte has moved. */
+static bool deed_mark(struct operation *op, const json_t *args, bool mark, struct err *err)
+{
+    struct store *store = op->daemon->store;
+    json_t *state;
+    bool ok;
+
+    if (!mark && json_is_true(json_object_get(op->plan, "moved")))
+        return true;
+    state = json_deep_copy(store->state);
+    if (mark)
+        json_object_set_new(state_snapshot(state, state_str(args, "snapshot")), "deleting",
+                            json_true());
+    else
+        json_object_del(state_snapshot(state, state_str(args, "snapshot")), "deleting");
+    ok = store_write(store, state, err);
+    json_decref(state);
+    return ok;
+}
+
+/* Deeds that are done when this returns. */
+static bool deed_at_once(struct operation *op, const char *name, const json_t *args,
+                         struct err *err)
+{
+    struct daemon *daemon = op->daemon;
+
+    if (strcmp(name, "state-write") == 0)
+        return deed_write_state(op, args, err);
+    if (strcmp(name, "snapshot-mark") == 0)
+        return deed_mark(op, args, true, err);
+    if (strcmp(name, "snapshot-unmark") == 0)
+        return deed_mark(op, args, false, err);
+    if (strcmp(name, "process-switch") == 0)
+        return vm_switch(daemon->vm, err) && daemon_process_changed(daemon);
+    if (strcmp(name, "clients-release") == 0) {
+        if (vm_main(daemon->vm))
+            link_hold(vm_main(daemon->vm), false);
+        return true;
+    }
+    if (strcmp(name, "commit") == 0)
+        return true;
+    err_set(err, REASON_BAD_PLAN, "There is no deed '%s'", name);
+    return false;
+}
+
+void operation_deed_timer_cb(evutil_socket_t fd, short what, void *arg)
+{
+    struct operation *op = arg;
+    struct timeval now, poll = { .tv_usec = DEED_HOLD_POLL_MS * 1000 };
+    struct err err = ERR_INIT;
+    const char *name;
+    bool ok;
+
+    (void)fd;
+    (void)what;
+    if (!op->deed_done)
+        return;
+    name = state_str(op->step, "step");
+    if (strcmp(name, "clients-hold") != 0) {
+        ok = deed_at_once(op, name, json_object_get(op->step, "args"), &err);
+        deed_finish(op, ok, &err);
+        err_clear(&err);
+        return;
+    }
+    evutil_gettimeofday(&now, NULL);
+    if (link_in_flight(vm_main(op->daemon->vm)) == 0) {
+        deed_finish(op, true, NULL);
+    } else if (now.tv_sec * 1000000LL + now.tv_usec < op->deed_deadline) {
+        event_add(op->deed_timer, &poll);
+    } else {
+        link_hold(vm_main(op->daemon->vm), false);
+        err_set(&err, REASON_BUSY, "A command of a client did not end within %d ms", DEED_HOLD_MS);
+        deed_finish(op, false, &err);
+        err_clear(&err);
+    }
+}
+
+static void deed_hold(struct operation *op)
+{
+    struct timeval now;
+
+    evutil_gettimeofday(&now, NULL);
+    op->deed_deadline = now.tv_sec * 1000000LL + now.tv_usec + DEED_HOLD_MS * 1000LL;
+    link_hold(vm_main(op->daemon->vm), true);
+}
+
+/* Commands that wait go to the QEMU that follows. */
+static void deed_end_process(struct operation *op)
+{
+    struct vm *vm = op->daemon->vm;
+
+    if (vm_next(vm)) {
+        link_hold(vm_next(vm), true);
+        if (vm_main(vm))
+            link_move_waiting(vm_main(vm), vm_next(vm));
+        vm_redirect(vm);
+    }
+    vm_end_main(vm, deed_vm_cb, op);
+}
+
+void operation_deed(void *arg, struct runner *runner, const json_t *step, runner_deed_cb *done)
+{
+    struct operation *op = arg;
+    const char *name = state_str(step, "step");
+    const json_t *args = json_object_get(step, "args");
+    worker_fn *fn = deeds_find(name);
+    struct timeval soon = { 0 };
+
+    (void)runner;
+    op->step = step;
+    op->deed_done = done;
+    if (fn) {
+        deed_in_worker(op, fn, step);
+    } else if (strcmp(name, "process-start") == 0) {
+        deed_start_process(op, args);
+    } else if (strcmp(name, "process-discard") == 0) {
+        vm_discard_next(op->daemon->vm, deed_vm_cb, op);
+    } else if (strcmp(name, "process-end") == 0) {
+        deed_end_process(op);
+    } else if (strcmp(name, "clients-hold") == 0) {
+        deed_hold(op);
+        event_add(op->deed_timer, &soon);
+    } else {
+        event_add(op->deed_timer, &soon); /* done() is never called from in here */
+    }
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * operation_internal: what operation.c (stages), operation_deeds.c (what steps do in the loop) and
+ * operation_command.c (what clients ask) share.
+ */
+#ifndef PROXY_OPERATION_INTERNAL_H
+#define PROXY_OPERATION_INTERNAL_H
+
+#include "policy/world.h"
+#include "proxy/collect.h"
+#include "proxy/jobs.h"
+#include "proxy/operation.h"
+#include "proxy/runner.h"
+
+enum operation_stage {
+    STAGE_MAIN,
+    STAGE_SAVE_AS,      /* before a revert: keep the present state */
+    STAGE_GO_ON,        /* the revert failed: let the guest run ... */
+    STAGE_UNSAVE,       /* ... and delete the snapshot again */
+    STAGE__COUNT
+};
+
+struct operation {
+    struct daemon *daemon;
+    char *kind;                 /* the command's name */
+    json_t *request;
+    struct client *client;      /* blocked until the answer, or NULL */
+    struct slot *slot;          /* to be answered, or NULL */
+    char *job_id;               /* our job's, once there is one */
+    bool dry_run;
+    enum operation_stage stage;
+    bool was_running;           /* the guest, before save-as stopped it */
+    struct collect *collect;
+    struct world world;
+    json_t *plan;
+    struct runner *runner;
+    json_t *deleted;            /* names, for the result */
+    struct err failure;         /* of the stage that made the later ones necessary */
+    struct event *start;        /* begins a stage from the loop */
+    /* A deed that runs. */
+    const json_t *step;
+    runner_deed_cb *deed_done;
+    struct event *deed_timer;
+    long long deed_deadline;
+};
+
+/* What the worker's callbacks get: the operation may be gone when they come. */
+struct operation_box {
+    struct daemon *daemon;
+    struct operation *op;
+};
+
+/* new; free() it. */
+struct operation_box *operation_box_new(struct operation *op);
+
+/* The timer of deeds that wait for something. */
+void operation_deed_timer_cb(evutil_socket_t fd, short what, void *arg);
+
+/* Starts a deed of the runner's (struct runner_env.deed). */
+void operation_deed(void *arg, struct runner *runner, const json_t *step, runner_deed_cb *done);
+
+/* Starts the operation; the slot is answered when it is done, or planned (with a job-id). */
+void operation_start(struct daemon *daemon, const char *kind, json_t *request,
+                     struct client *client, struct slot *slot);
+
+#endif

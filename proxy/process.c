@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "policy/reason.h"
+
+struct process {
+    pid_t pid;
+    unsigned long long start_time;
+    bool child;
+    int pidfd;
+    struct event *event;
+    process_exited_cb *exited;
+    void *arg;
+};
+
+unsigned long long process_read_start_time(pid_t pid)
+{
+    char path[64], text[1024];
+    unsigned long long start = 0;
+    const char *p;
+    FILE *file;
+    size_t n;
+
+    snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    n = fread(text, 1, sizeof(text) - 1, file);
+    fclose(file);
+    text[n] = '\0';
+    p = strrchr(text, ')'); /* the name may hold anything, spaces and ')' included */
+    for (int field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    if (p)
+        start = strtoull(p + 1, NULL, 10);
+    return start;
+}
+
+static void process_exited(evutil_socket_t fd, short what, void *arg)
+{
+    struct process *process = arg;
+    int status = -1;
+
+    (void)fd;
+    (void)what;
+    if (process->child && waitpid(process->pid, &status, WNOHANG) != process->pid)
+        return;
+    event_del(process->event);
+    process->exited(process->arg, status);
+}
+
+static struct process *process_new(struct event_base *base, pid_t pid, bool child,
+                                   process_exited_cb *exited, void *arg)
+{
+    struct process *process = calloc(1, sizeof(*process));
+
+    if (!process)
+        abort();
+    process->pid = pid;
+    process->child = child;
+    process->exited = exited;
+    process->arg = arg;
+    process->start_time = process_read_start_time(pid);
+    process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (process->pidfd < 0) {
+        free(process);
+        return NULL;
+    }
+    process->event = event_new(base, process->pidfd, EV_READ | EV_PERSIST, process_exited, process);
+    if (!process->event || event_add(process->event, NULL) < 0)
+        abort();
+    return process;
+}
+
+/* In the child: only async-signal-safe calls.  Tells the parent errno when exec fails. */
+static void process_exec(char *const argv[], int listen_fd, int report)
+{
+    sigset_t none;
+    int error;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int sig = 1; sig < NSIG; sig++)
+        if (sig != SIGHUP) /* nohup's choice is the user's */
+            signal(sig, SIG_DFL);
+    if (listen_fd >= 0)
+        fcntl(listen_fd, F_SETFD, 0);
+    execvp(argv[0], argv);
+    error = errno;
+    if (write(report, &error, sizeof(error)) < 0)
+        _exit(126);
+    _exit(127);
+}
+
+struct process *process_spawn(struct event_base *base, char *const argv[], int listen_fd,
+                              process_exited_cb *exited, void *arg, struct err *err)
+{
+    struct process *process;
+    int report[2], error = 0;
+    pid_t pid;
+    ssize_t n;
+
+    if (pipe2(report, O_CLOEXEC) < 0) {
+        err_set(err, REASON_QEMU_FAILED, "Cannot start %s: %s", argv[0], strerror(errno));
+        return NULL;
+    }
+    pid = fork();
+    if (pid == 0)
+        process_exec(argv, listen_fd, report[1]);
+    close(report[1]);
+    if (pid < 0) {
+        error = errno;
+    } else {
+        do
+            n = read(report[0], &error, sizeof(error));
+        while (n < 0 && errno == EINTR);
+        if (n != sizeof(error))
+            error = 0;
+        else
+            waitpid(pid, NULL, 0);
+    }
+    close(report[0]);
+    if (error) {
+        err_set(err, REASON_QEMU_FAILED, "Cannot start '%s': %s", argv[0], strerror(error));
+        err_name(err, "file", argv[0]);
+        return NULL;
+    }
+    process = process_new(base, pid, true, exited, arg);
+    if (!process)
+        abort(); /* our own child, not waited for: only memory or descriptors can lack */
+    return process;
+}
+
+struct process *process_adopt(struct event_base *base, pid_t pid, unsigned long long start_time,
+                              process_exited_cb *exited, void *arg)
+{
+    struct process *process;
+
+    if (pid <= 1 || process_read_start_time(pid) != start_time)
+        return NULL;
+    process = process_new(base, pid, false, exited, arg);
+    /* Asked again now that the pidfd pins it. */
+    if (process && process->start_time != start_time) {
+        process_free(process);
+        return NULL;
+    }
+    return process;
+}
+
+void process_free(struct process *process)
+{
+    if (!process)
+        return;
+    event_free(process->event);
+    close(process->pidfd);
+    free(process);
+}
+
+pid_t process_pid(const struct process *process)
+{
+    return process->pid;
+}
+
+unsigned long long process_start_time(const struct process *process)
+{
+    return process->start_time;
+}
+
+void process_signal(struct process *process, int sig)
+{
+    syscall(SYS_pidfd_send_signal, process->pidfd, sig, NULL, 0);
+}
+
+void process_set_owner(struct process *process, process_exited_cb *exited, void *arg)
+{
+    process->exited = exited;
+    process->arg = arg;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * process: one QEMU process, started by this proxy or found running.
+ *
+ * Model: a process is known by its pid and its start time (/proc/PID/stat), so that a pid that was
+ * given to somebody else is never signalled; its end is seen through a pidfd, child or not.
+ * The proxy's end is not QEMU's: nothing here kills QEMU when the proxy dies.
+ */
+#ifndef PROXY_PROCESS_H
+#define PROXY_PROCESS_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "qmp/err.h"
+
+struct process;
+
+/* status: what waitpid() said; -1 for a process that is not our child.  Called once, from the loop;
+ * the process may be freed from here. */
+typedef void process_exited_cb(void *arg, int status);
+
+/* Starts argv[0] (looked up in PATH) with listen_fd, and no other descriptor of ours, inherited
+ * under its own number; -1 for none.  Fails when the program cannot be executed. */
+struct process *process_spawn(struct event_base *base, char *const argv[], int listen_fd,
+                              process_exited_cb *exited, void *arg, struct err *err);
+
+/* NULL (without an error) when no such process lives any more. */
+struct process *process_adopt(struct event_base *base, pid_t pid, unsigned long long start_time,
+                              process_exited_cb *exited, void *arg);
+
+/* Does not end the process. */
+void process_free(struct process *process);
+
+pid_t process_pid(const struct process *process);
+unsigned long long process_start_time(const struct process *process);
+void process_signal(struct process *process, int sig);
+
+/* The callback and its argument change hands (the second QEMU becomes the first). */
+void process_set_owner(struct process *process, process_exited_cb *exited, void *arg);
+
+/* Field 22 of /proc/PID/stat, 0 when there is no such process. */
+unsigned long long process_read_start_time(pid_t pid);
+
+#endif

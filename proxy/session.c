@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/session.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy/commands.h"
+#include "policy/reason.h"
+#include "policy/request.h"
+#include "policy/state.h"
+#include "proxy/answer.h"
+#include "proxy/intercept.h"
+#include "proxy/log.h"
+#include "proxy/operation.h"
+#include "qmp/splice.h"
+
+static void session_greet(struct daemon *daemon, struct client *client)
+{
+    struct client_session *session = client_session(client);
+    const char *greeting = link_greeting(vm_main(daemon->vm));
+
+    if (session->greeted)
+        return;
+    session->greeted = true;
+    client_send(client, greeting, strlen(greeting));
+    client_send(client, "\r\n", 2);
+    client_block(client, false);
+}
+
+void session_greet_all(struct daemon *daemon)
+{
+    struct client_entry *entry, *after;
+
+    for (entry = LIST_FIRST(&daemon->clients); entry; entry = after) {
+        after = LIST_NEXT(entry, next);
+        session_greet(daemon, entry->client);
+    }
+}
+
+void session_start(struct daemon *daemon, int fd)
+{
+    struct client_entry *entry = calloc(1, sizeof(*entry));
+
+    if (!entry)
+        abort();
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    entry->client = client_new(daemon->base, fd, &session_client_ops, daemon);
+    LIST_INSERT_HEAD(&daemon->clients, entry, next);
+    if (daemon->ready)
+        session_greet(daemon, entry->client);
+    else
+        client_block(entry->client, true);
+}
+
+static void session_closed(void *arg, struct client *client)
+{
+    struct daemon *daemon = arg;
+    struct client_entry *entry;
+
+    LIST_FOREACH(entry, &daemon->clients, next)
+        if (entry->client == client)
+            break;
+    LIST_REMOVE(entry, next);
+    free(entry);
+}
+
+/* ---- negotiation ---- */
+
+static bool session_enable(struct daemon *daemon, const json_t *enable, bool *oob, struct err *err)
+{
+    json_t *item;
+    size_t i;
+
+    if (enable && !json_is_array(enable)) {
+        err_set(err, NULL, "Invalid parameter type for 'enable', expected: array");
+        return false;
+    }
+    json_array_foreach((json_t *)enable, i, item) {
+        const char *name = json_string_value(item);
+
+        if (!name || strcmp(name, "oob") != 0) {
+            err_set(err, NULL, "Parameter 'null' does not accept value '%.80s'", name ? name : "");
+            return false;
+        }
+        if (!link_has_oob(vm_main(daemon->vm))) {
+            err_set(err, NULL, "Capability oob not available");
+            return false;
+        }
+        *oob = true;
+    }
+    return true;
+}
+
+static void session_negotiate(struct daemon *daemon, struct client *client, struct slot *slot,
+                              const struct message *message)
+{
+    json_t *arguments = message->arguments.at
+                            ? json_loadb(message->arguments.at, message->arguments.len, 0, NULL)
+                            : NULL;
+    struct client_session *session = client_session(client);
+    struct err err = ERR_INIT;
+    const char *name;
+    json_t *value;
+    bool oob = false;
+
+    json_object_foreach(arguments, name, value)
+        if (!err.set && strcmp(name, "enable") != 0)
+            err_set(&err, NULL, "Parameter '%.200s' is unexpected", name);
+    if (!err.set)
+        session_enable(daemon, json_object_get(arguments, "enable"), &oob, &err);
+    json_decref(arguments);
+    if (err.set) {
+        answer_error(slot, &err);
+        return;
+    }
+    answer_return(slot, json_object());
+    session->negotiated = true;
+    session->oob = oob;
+}
+
+/* ---- relaying ---- */
+
+static void session_reply_cb(void *arg, enum link_answer answer, const char *text, size_t len,
+                             const struct message_reply *reply)
+{
+    struct slot *slot = arg;
+    struct intercept *intercept = slot->data;
+    size_t size;
+    char *line;
+
+    if (answer == ANSWER_LOST) {
+        /* QEMU has ended: its other clients get no answer either. */
+        intercept_free(intercept);
+        slot_free(slot);
+        return;
+    }
+    if (intercept && intercept_reply(intercept, slot, answer, reply))
+        return;
+    line = splice_reply(text, len, reply, &slot->id, &size);
+    slot_answer(slot, line, size);
+    free(line);
+}
+
+void session_forward(struct daemon *daemon, struct slot *slot, const struct message *message)
+{
+    int fds[FDPASS_MAX];
+    size_t n_fds = 0, len;
+    char *text;
+
+    if (strcmp(message->command, "getfd") == 0 || strcmp(message->command, "add-fd") == 0)
+        n_fds = client_take_fds(slot->client, fds);
+    slot->data = intercept_new(daemon, message);
+    text = splice_request(message, LINK_ID_MARK, &len);
+    link_send(vm_clients(daemon->vm), text, len, fds, n_fds, message->oob, session_reply_cb, slot);
+    free(text);
+    while (n_fds > 0)
+        close(fds[--n_fds]);
+}
+
+static void session_abandoned(void *arg, struct slot *slot)
+{
+    struct daemon *daemon = arg;
+    struct link *link = vm_clients(daemon->vm);
+
+    if (operation_abandon(daemon, slot))
+        return;
+    /* As with a monitor of its own: what QEMU has not seen vanishes, what it has goes on. */
+    if (link && !link_withdraw(link, slot) && slot->data)
+        return; /* its answer is still of interest, and frees it */
+    if (link)
+        link_forget(link, slot);
+    intercept_free(slot->data);
+    slot_free(slot);
+}
+
+/* Does the command go against the operation that runs?  Then the slot is answered. */
+static bool session_conflicts(struct daemon *daemon, struct slot *slot,
+                              const struct message *message)
+{
+    enum command_class class = command_classify(message->command);
+    struct err err = ERR_INIT;
+
+    if (!daemon->operation || class == COMMAND_PASS)
+        return false;
+    if (class == COMMAND_HUMAN && message->arguments.at) {
+        json_t *arguments = json_loadb(message->arguments.at, message->arguments.len, 0, NULL);
+        const char *line = state_str(arguments, "command-line");
+        bool harmless = line && command_human_is_harmless(line);
+
+        json_decref(arguments);
+        if (harmless)
+            return false;
+    }
+    operation_refuse(daemon->operation, message->command, &err);
+    answer_error(slot, &err);
+    return true;
+}
+
+static void session_command(struct daemon *daemon, struct client *client, struct slot *slot,
+                            const struct message *message)
+{
+    struct err err = ERR_INIT;
+
+    if (strcmp(message->command, "qmp_capabilities") == 0) {
+        err_set_class(&err, "CommandNotFound",
+                      "Capabilities negotiation is already complete, command ignored");
+        answer_error(slot, &err);
+    } else if (!message->oob && !message->name_long && operation_takes(daemon, message)) {
+        operation_command(daemon, client, slot, message);
+    } else if (!session_conflicts(daemon, slot, message)) {
+        session_forward(daemon, slot, message);
+    }
+}
+
+static void session_frame(void *arg, struct client *client, struct frame *frame)
+{
+    struct daemon *daemon = arg;
+    struct client_session *session = client_session(client);
+    struct err err = ERR_INIT;
+    struct message message;
+    struct slot *slot;
+
+    if (frame->kind != FRAME_MESSAGE) {
+        answer_error(slot_new(client, NULL), &frame->err);
+        if (frame->kind == FRAME_TOO_LARGE)
+            client_close(client, "message too large");
+        return;
+    }
+    message = (struct message){ .has_id = false };
+    if (!message_parse_request(frame->text.at, frame->text.len, session->oob, &message, &err)) {
+        answer_error(slot_new(client, &message), &err);
+        return;
+    }
+    slot = slot_new(client, &message);
+    if (session->negotiated) {
+        session_command(daemon, client, slot, &message);
+    } else if (strcmp(message.command, "qmp_capabilities") == 0) {
+        session_negotiate(daemon, client, slot, &message);
+    } else {
+        err_set_class(&err, "CommandNotFound",
+                      "Expecting capabilities negotiation with 'qmp_capabilities'");
+        answer_error(slot, &err);
+    }
+}
+
+const struct client_ops session_client_ops = {
+    .frame = session_frame,
+    .abandoned = session_abandoned,
+    .closed = session_closed,
+};
+
+void session_event(struct daemon *daemon, const char *text, size_t len,
+                   const struct message_reply *reply)
+{
+    char *line;
+
+    if (operation_hides_event(daemon, reply))
+        return;
+    line = malloc(len + 2);
+    if (!line)
+        abort();
+    memcpy(line, text, len);
+    memcpy(line + len, "\r\n", 2);
+    daemon_broadcast(daemon, line, len + 2);
+    free(line);
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "policy/reason.h"
+#include "policy/state.h"
+#include "proxy/durable.h"
+#include "proxy/log.h"
+
+#define STORE_STATE "state.json"
+#define STORE_JOURNAL "journal.json"
+#define STORE_PROCESS "process.json"
+#define STORE_MEMORY "memory"
+
+static char *store_printf(const char *fmt, const char *a, const char *b)
+{
+    char *out;
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    if (asprintf(&out, fmt, a, b) < 0)
+        abort();
+#pragma GCC diagnostic pop
+    return out;
+}
+
+char *store_default_path(const char *name)
+{
+    const char *home = getenv("HOME"), *xdg = getenv("XDG_STATE_HOME");
+    char *word = strdup(name), *path;
+
+    if (!word)
+        abort();
+    /* The name of a VM may hold anything; one component of a path may not. */
+    for (char *p = word; *p; p++)
+        if (*p == '/' || (p == word && *p == '.'))
+            *p = '_';
+    if (geteuid() == 0)
+        path = store_printf("/var/lib/qmp-proxy/%s%s", word, "");
+    else if (xdg && xdg[0] == '/')
+        path = store_printf("%s/qmp-proxy/%s", xdg, word);
+    else
+        path = store_printf("%s/.local/state/qmp-proxy/%s", home ? home : "", word);
+    free(word);
+    return path;
+}
+
+/* Makes the folder and those above it; only the last one is ours to give a mode. */
+static bool store_make_folders(const char *path, struct err *err)
+{
+    char *work = strdup(path);
+
+    if (!work)
+        abort();
+    for (char *p = work + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(work, 0755) < 0 && errno != EEXIST)
+            break;
+        *p = '/';
+    }
+    free(work);
+    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+        return true;
+    durable_errno(err, errno, "create the state folder", path);
+    return false;
+}
+
+static bool store_check_folder(int fd, const char *path, struct err *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0 || st.st_uid != geteuid()) {
+        err_set(err, REASON_FILE_UNUSABLE, "The state folder '%s' belongs to somebody else", path);
+        return false;
+    }
+    if ((st.st_mode & 077) && fchmod(fd, 0700) < 0) {
+        durable_errno(err, errno, "change the mode of", path);
+        return false;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        err_set(err, REASON_FILE_UNUSABLE, "Another qmp-proxy works in '%s': end it, or give this VM "
+                "a name of its own with -n", path);
+        return false;
+    }
+    if (mkdirat(fd, STORE_MEMORY, 0700) < 0 && errno != EEXIST) {
+        durable_errno(err, errno, "create the folder memory in", path);
+        return false;
+    }
+    return true;
+}
+
+static bool store_load(struct store *store, struct err *err)
+{
+    if (!durable_read_json(store->dirfd, STORE_STATE, &store->state, err))
+        return false;
+    if (!store->state)
+        store->state = state_new();
+    return state_check(store->state, err);
+}
+
+struct store *store_open(const char *path, struct err *err)
+{
+    struct store *store = calloc(1, sizeof(*store));
+
+    if (!store)
+        abort();
+    store->dirfd = -1;
+    if (!store_make_folders(path, err))
+        goto fail;
+    store->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    store->path = realpath(path, NULL);
+    if (store->dirfd < 0 || !store->path) {
+        durable_errno(err, errno, "open the state folder", path);
+        goto fail;
+    }
+    store->memory_path = store_printf("%s/%s", store->path, STORE_MEMORY);
+    if (store_check_folder(store->dirfd, path, err) && store_load(store, err))
+        return store;
+fail:
+    store_free(store);
+    return NULL;
+}
+
+void store_free(struct store *store)
+{
+    if (!store)
+        return;
+    if (store->dirfd >= 0)
+        close(store->dirfd);
+    json_decref(store->state);
+    free(store->path);
+    free(store->memory_path);
+    free(store);
+}
+
+bool store_write(struct store *store, const json_t *state, struct err *err)
+{
+    json_t *copy;
+
+    if (!durable_write_json(store->dirfd, STORE_STATE, state, err))
+        return false;
+    copy = json_deep_copy(state);
+    json_decref(store->state);
+    store->state = copy;
+    return true;
+}
+
+bool store_write_journal(struct store *store, const json_t *journal, struct err *err)
+{
+    return durable_write_json(store->dirfd, STORE_JOURNAL, journal, err);
+}
+
+bool store_read_journal(struct store *store, json_t **out, struct err *err)
+{
+    return durable_read_json(store->dirfd, STORE_JOURNAL, out, err);
+}
+
+bool store_remove_journal(struct store *store, struct err *err)
+{
+    return durable_remove(store->dirfd, STORE_JOURNAL, err);
+}
+
+bool store_write_process(struct store *store, long pid, unsigned long long start,
+                         const json_t *argv, struct err *err)
+{
+    json_t *process = json_pack("{s:i, s:I, s:I, s:O}", "format", STATE_FORMAT, "pid",
+                                (json_int_t)pid, "start", (json_int_t)start, "argv", argv);
+    bool ok = durable_write_json(store->dirfd, STORE_PROCESS, process, err);
+    char text[32];
+
+    json_decref(process);
+    snprintf(text, sizeof(text), "%ld\n", pid);
+    return ok && durable_write(store->dirfd, STORE_PID, text, strlen(text), err);
+}
+
+bool store_read_process(struct store *store, json_t **out, struct err *err)
+{
+    return durable_read_json(store->dirfd, STORE_PROCESS, out, err);
+}
+
+void store_forget_process(struct store *store)
+{
+    static const char *const files[] = {
+        STORE_PROCESS, STORE_PID, STORE_SOCKET, STORE_SOCKET_NEXT, NULL,
+    };
+
+    for (size_t i = 0; files[i]; i++)
+        unlinkat(store->dirfd, files[i], 0);
+}
+
+static bool store_memory_known(const struct store *store, const char *name)
+{
+    json_t *snapshot;
+    size_t i;
+
+    json_array_foreach(json_object_get(store->state, "snapshots"), i, snapshot) {
+        const char *file = state_str(json_object_get(snapshot, "memory"), "file");
+        const char *slash = file ? strrchr(file, '/') : NULL;
+
+        if (slash && strcmp(slash + 1, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+void store_sweep_memory(struct store *store)
+{
+    int fd = openat(store->dirfd, STORE_MEMORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        if (entry->d_name[0] == '.' || store_memory_known(store, entry->d_name))
+            continue;
+        log_info("removing saved memory that nothing names: %s", entry->d_name);
+        unlinkat(fd, entry->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
+}

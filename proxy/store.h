@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * store: the VM's state folder.
+ *
+ *   state.json     the record (policy/state.h)
+ *   journal.json   only while an operation is open: { format, committed, plan }
+ *   memory/        saved memory
+ *   qemu.sock      QEMU's private monitor; qemu.next.sock while a second QEMU loads
+ *   qemu.pid       its pid, for people and scripts
+ *   process.json   { format, pid, start, argv }: to find it again; argv as the user wrote it
+ *
+ * Rules: mode 0700, owned by us, one proxy at a time (flock on the folder).  Every file is replaced
+ * as a whole (durable.h).  A newer format is refused, not guessed at.
+ */
+#ifndef PROXY_STORE_H
+#define PROXY_STORE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "qmp/err.h"
+
+#define STORE_SOCKET "qemu.sock"
+#define STORE_SOCKET_NEXT "qemu.next.sock"
+#define STORE_PID "qemu.pid"
+
+struct store {
+    char *path;             /* absolute */
+    char *memory_path;      /* absolute */
+    int dirfd;
+    json_t *state;          /* what is on disk; replaced by store_write() only */
+};
+
+/* new: the default folder of the VM called name. */
+char *store_default_path(const char *name);
+
+/* Makes the folder when it is not there, locks it, reads the record. */
+struct store *store_open(const char *path, struct err *err);
+void store_free(struct store *store);
+
+/* state is borrowed; on success store->state is a copy of it. */
+bool store_write(struct store *store, const json_t *state, struct err *err);
+
+bool store_write_journal(struct store *store, const json_t *journal, struct err *err);
+/* new: the journal, or NULL in *out when there is none. */
+bool store_read_journal(struct store *store, json_t **out, struct err *err);
+bool store_remove_journal(struct store *store, struct err *err);
+
+bool store_write_process(struct store *store, long pid, unsigned long long start,
+                         const json_t *argv, struct err *err);
+/* new: process.json, or NULL in *out. */
+bool store_read_process(struct store *store, json_t **out, struct err *err);
+void store_forget_process(struct store *store);
+
+/* Removes files in memory/ that the record does not name. */
+void store_sweep_memory(struct store *store);
+
+#endif

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "proxy/vm.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "policy/reason.h"
+#include "proxy/log.h"
+#include "proxy/process.h"
+#include "proxy/sock.h"
+
+/* How long a second QEMU may take until it answers. */
+#define VM_START_TIMEOUT_S 30
+
+struct instance {
+    struct vm *vm;
+    const char *socket;         /* name in the state folder */
+    struct process *process;    /* NULL: attached, or ended */
+    struct link *link;
+    bool link_closed;
+    int status;
+};
+
+struct vm {
+    struct event_base *base;
+    struct store *store;
+    json_t *user_argv;
+    const struct vm_ops *ops;
+    void *arg;
+    struct instance *main, *next;
+    bool ending_main, redirected;
+    vm_done_cb *done;           /* of the one thing that is going on with next or main */
+    void *done_arg;
+    struct event *timeout;
+};
+
+static void vm_finish(struct vm *vm, bool ok, struct err *err)
+{
+    vm_done_cb *done = vm->done;
+
+    event_del(vm->timeout);
+    vm->done = NULL;
+    if (done)
+        done(vm->done_arg, ok, err);
+}
+
+static void instance_free(struct instance *instance)
+{
+    if (!instance)
+        return;
+    process_free(instance->process);
+    link_free(instance->link);
+    free(instance);
+}
+
+/* A process is gone and its connection too: only then everything that it said has been read. */
+static void instance_gone(struct instance *instance)
+{
+    struct vm *vm = instance->vm;
+    struct err err = ERR_INIT;
+
+    if (instance->process || !instance->link_closed)
+        return;
+    if (instance == vm->next) {
+        vm->next = NULL;
+        unlinkat(vm->store->dirfd, STORE_SOCKET_NEXT, 0);
+        if (vm->done) {
+            err_set(&err, REASON_QEMU_FAILED, "The second QEMU ended at its start (%s %d): its "
+                    "message is in the proxy's log",
+                    WIFSIGNALED(instance->status) ? "signal" : "status",
+                    WIFSIGNALED(instance->status) ? WTERMSIG(instance->status)
+                                                  : WEXITSTATUS(instance->status));
+            vm_finish(vm, false, &err);
+            err_clear(&err);
+        }
+        instance_free(instance);
+    } else if (vm->ending_main) {
+        vm->ending_main = false;
+        vm->main = NULL;
+        instance_free(instance);
+        vm_finish(vm, true, NULL);
+    } else {
+        vm->ops->ended(vm->arg, instance->status);
+    }
+}
+
+static void instance_exited(void *arg, int status)
+{
+    struct instance *instance = arg;
+
+    process_free(instance->process);
+    instance->process = NULL;
+    instance->status = status;
+    instance_gone(instance);
+}
+
+static void instance_closed(void *arg)
+{
+    struct instance *instance = arg;
+
+    instance->link_closed = true;
+    instance_gone(instance);
+}
+
+static void instance_ready(void *arg)
+{
+    struct instance *instance = arg;
+    struct vm *vm = instance->vm;
+
+    if (instance == vm->next)
+        vm_finish(vm, true, NULL);
+    else
+        vm->ops->ready(vm->arg);
+}
+
+static void instance_event(void *arg, const char *text, size_t len,
+                           const struct message_reply *reply)
+{
+    struct instance *instance = arg;
+
+    if (instance == instance->vm->main)
+        instance->vm->ops->event(instance->vm->arg, text, len, reply);
+}
+
+static const struct link_ops instance_ops = {
+    .ready = instance_ready,
+    .event = instance_event,
+    .closed = instance_closed,
+};
+
+static struct instance *instance_new(struct vm *vm, const char *socket)
+{
+    struct instance *instance = calloc(1, sizeof(*instance));
+
+    if (!instance)
+        abort();
+    instance->vm = vm;
+    instance->socket = socket;
+    instance->status = -1;
+    return instance;
+}
+
+/* new: argv with the private monitor on descriptor fd. */
+static char **instance_argv(char *const argv[], int fd, char **monitor)
+{
+    size_t n = 0;
+    char **out;
+
+    while (argv[n])
+        n++;
+    out = calloc(n + 5, sizeof(*out));
+    if (!out || asprintf(monitor, "socket,id=qmp-proxy,fd=%d,server=on,wait=off", fd) < 0)
+        abort();
+    memcpy(out, argv, n * sizeof(*out));
+    out[n++] = (char *)"-chardev";
+    out[n++] = *monitor;
+    out[n++] = (char *)"-mon";
+    out[n++] = (char *)"chardev=qmp-proxy,mode=control";
+    return out;
+}
+
+/* Starts a process and connects to it; the listening socket stays with QEMU alone. */
+static struct instance *instance_start(struct vm *vm, const char *socket, char *const argv[],
+                                       struct err *err)
+{
+    struct instance *instance = instance_new(vm, socket);
+    int listening = sock_listen_at(vm->store->dirfd, socket, err), fd;
+    char *monitor;
+    char **words;
+
+    if (listening < 0) {
+        free(instance);
+        return NULL;
+    }
+    fd = sock_connect_at(vm->store->dirfd, socket, err);
+    if (fd >= 0) {
+        words = instance_argv(argv, listening, &monitor);
+        instance->process = process_spawn(vm->base, words, listening, instance_exited, instance,
+                                          err);
+        free(words);
+        free(monitor);
+    }
+    close(listening);
+    if (!instance->process) {
+        if (fd >= 0)
+            close(fd);
+        unlinkat(vm->store->dirfd, socket, 0);
+        free(instance);
+        return NULL;
+    }
+    instance->link = link_new(vm->base, fd, &instance_ops, instance);
+    return instance;
+}
+
+static void vm_timeout_cb(evutil_socket_t fd, short what, void *arg)
+{
+    struct vm *vm = arg;
+
+    (void)fd;
+    (void)what;
+    log_warn("the second QEMU does not answer: ending it");
+    if (vm->next && vm->next->process)
+        process_signal(vm->next->process, SIGKILL);
+}
+
+struct vm *vm_new(struct event_base *base, struct store *store, const json_t *user_argv,
+                  const struct vm_ops *ops, void *arg)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+
+    if (!vm)
+        abort();
+    vm->base = base;
+    vm->store = store;
+    vm->user_argv = json_incref((json_t *)user_argv);
+    vm->ops = ops;
+    vm->arg = arg;
+    vm->timeout = event_new(base, -1, 0, vm_timeout_cb, vm);
+    if (!vm->timeout)
+        abort();
+    return vm;
+}
+
+void vm_free(struct vm *vm)
+{
+    if (!vm)
+        return;
+    if (vm->next && vm->next->process)
+        process_signal(vm->next->process, SIGKILL);
+    instance_free(vm->next);
+    instance_free(vm->main);
+    event_free(vm->timeout);
+    json_decref(vm->user_argv);
+    free(vm);
+}
+
+static bool vm_record_main(struct vm *vm, struct err *err)
+{
+    return store_write_process(vm->store, process_pid(vm->main->process),
+                               process_start_time(vm->main->process), vm->user_argv, err);
+}
+
+bool vm_start(struct vm *vm, char *const argv[], struct err *err)
+{
+    vm->main = instance_start(vm, STORE_SOCKET, argv, err);
+    if (!vm->main)
+        return false;
+    if (vm_record_main(vm, err))
+        return true;
+    process_signal(vm->main->process, SIGKILL);
+    return false;
+}
+
+bool vm_adopt(struct vm *vm, bool *found, struct err *err)
+{
+    struct instance *instance;
+    json_t *record;
+    int fd;
+
+    *found = false;
+    if (!store_read_process(vm->store, &record, err))
+        return false;
+    instance = instance_new(vm, STORE_SOCKET);
+    instance->process =
+        process_adopt(vm->base, (pid_t)json_integer_value(json_object_get(record, "pid")),
+                      (unsigned long long)json_integer_value(json_object_get(record, "start")),
+                      instance_exited, instance);
+    if (!instance->process) {
+        json_decref(record);
+        free(instance);
+        return true;
+    }
+    if (!json_equal(json_object_get(record, "argv"), vm->user_argv)) {
+        err_set(err, REASON_WRONG_STATE, "This VM's QEMU (pid %ld) is running with another command "
+                "line: end it first, or start the proxy with that command line",
+                (long)process_pid(instance->process));
+        json_decref(record);
+        instance_free(instance);
+        return false;
+    }
+    json_decref(record);
+    fd = sock_connect_at(vm->store->dirfd, STORE_SOCKET, err);
+    if (fd < 0) {
+        instance_free(instance);
+        return false;
+    }
+    instance->link = link_new(vm->base, fd, &instance_ops, instance);
+    vm->main = instance;
+    *found = true;
+    return true;
+}
+
+void vm_attach(struct vm *vm, int fd)
+{
+    vm->main = instance_new(vm, NULL);
+    vm->main->link = link_new(vm->base, fd, &instance_ops, vm->main);
+}
+
+void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *arg)
+{
+    struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
+    struct err err = ERR_INIT;
+
+    vm->next = instance_start(vm, STORE_SOCKET_NEXT, argv, &err);
+    if (!vm->next) {
+        done(arg, false, &err);
+        err_clear(&err);
+        return;
+    }
+    vm->done = done;
+    vm->done_arg = arg;
+    event_add(vm->timeout, &limit);
+}
+
+/* instance_gone() reports the end of next as a failure to start; here it is what was wanted. */
+struct vm_discard {
+    vm_done_cb *done;
+    void *arg;
+};
+
+static void vm_discard_done(void *arg, bool ok, struct err *err)
+{
+    struct vm_discard *discard = arg;
+
+    (void)ok;
+    (void)err;
+    discard->done(discard->arg, true, NULL);
+    free(discard);
+}
+
+void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg)
+{
+    struct vm_discard *discard;
+
+    if (!vm->next) {
+        done(arg, true, NULL);
+        return;
+    }
+    discard = malloc(sizeof(*discard));
+    if (!discard)
+        abort();
+    discard->done = done;
+    discard->arg = arg;
+    vm->done = vm_discard_done;
+    vm->done_arg = discard;
+    if (vm->next->process)
+        process_signal(vm->next->process, SIGKILL);
+}
+
+void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg)
+{
+    if (!vm->main) {
+        done(arg, true, NULL);
+        return;
+    }
+    vm->ending_main = true;
+    vm->done = done;
+    vm->done_arg = arg;
+    if (vm->main->process)
+        process_signal(vm->main->process, SIGKILL);
+}
+
+bool vm_switch(struct vm *vm, struct err *err)
+{
+    struct err warn = ERR_INIT;
+
+    if (!vm->next || !link_ready(vm->next->link)) {
+        err_set(err, REASON_QEMU_FAILED, "The second QEMU ended before it could take over");
+        return false;
+    }
+    vm->main = vm->next;
+    vm->next = NULL;
+    vm->redirected = false;
+    vm->main->socket = STORE_SOCKET;
+    /* The VM goes on whatever happens here; only a later proxy would not find it. */
+    if (renameat(vm->store->dirfd, STORE_SOCKET_NEXT, vm->store->dirfd, STORE_SOCKET) < 0)
+        log_warn("cannot rename " STORE_SOCKET_NEXT);
+    if (!vm_record_main(vm, &warn)) {
+        log_warn("%s", warn.desc);
+        err_clear(&warn);
+    }
+    return true;
+}
+
+void vm_redirect(struct vm *vm)
+{
+    vm->redirected = true;
+}
+
+struct link *vm_clients(const struct vm *vm)
+{
+    return vm->redirected && vm->next ? vm->next->link : vm_main(vm);
+}
+
+void vm_signal(struct vm *vm, int sig)
+{
+    if (vm->main && vm->main->process)
+        process_signal(vm->main->process, sig);
+}
+
+bool vm_has_process(const struct vm *vm)
+{
+    return vm->main && vm->main->process;
+}
+
+long vm_pid(const struct vm *vm)
+{
+    return vm_has_process(vm) ? (long)process_pid(vm->main->process) : 0;
+}
+
+struct link *vm_main(const struct vm *vm)
+{
+    return vm->main ? vm->main->link : NULL;
+}
+
+struct link *vm_next(const struct vm *vm)
+{
+    return vm->next ? vm->next->link : NULL;
+}

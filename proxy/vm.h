@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vm: the QEMU process that clients talk to, and for a while a second one that is to follow it.
+ *
+ * Model: an instance is a process (none when attached to a foreign QEMU) with its private monitor,
+ * a listening socket in the state folder that QEMU inherits: a proxy that comes later can connect
+ * to it again.  "main" is the one that clients see.  "next" loads a snapshot; vm_switch() makes it
+ * main once the first has ended.
+ */
+#ifndef PROXY_VM_H
+#define PROXY_VM_H
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "proxy/link.h"
+#include "proxy/store.h"
+#include "qmp/err.h"
+
+struct vm;
+
+struct vm_ops {
+    /* main greeted and negotiated. */
+    void (*ready)(void *arg);
+    /* An event of main. */
+    void (*event)(void *arg, const char *text, size_t len, const struct message_reply *reply);
+    /* main has ended and that was not asked for with vm_end_main(); status as of waitpid(), -1:
+     * unknown. */
+    void (*ended)(void *arg, int status);
+};
+
+/* ok: what was asked for is so; else err says why not. */
+typedef void vm_done_cb(void *arg, bool ok, struct err *err);
+
+struct vm *vm_new(struct event_base *base, struct store *store, const json_t *user_argv,
+                  const struct vm_ops *ops, void *arg);
+/* Ends next; does not end main. */
+void vm_free(struct vm *vm);
+
+/* Starts main.  argv without the private monitor, which is added here. */
+bool vm_start(struct vm *vm, char *const argv[], struct err *err);
+/* Finds main running; *found says whether there was one. */
+bool vm_adopt(struct vm *vm, bool *found, struct err *err);
+/* Attaches to a monitor that somebody else's QEMU listens on (steals fd). */
+void vm_attach(struct vm *vm, int fd);
+
+/* Starts next; done when it has negotiated. */
+void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *arg);
+/* Ends next, if there is one; done when it is gone. */
+void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg);
+/* SIGKILL: QEMU then leaves alone what the next one has taken over; done when it is gone. */
+void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg);
+/* next becomes main. */
+bool vm_switch(struct vm *vm, struct err *err);
+
+/* From now on commands of clients are for next (and wait there). */
+void vm_redirect(struct vm *vm);
+/* borrowed: where commands of clients go; NULL when there is nothing. */
+struct link *vm_clients(const struct vm *vm);
+
+void vm_signal(struct vm *vm, int sig);
+bool vm_has_process(const struct vm *vm);
+long vm_pid(const struct vm *vm);
+
+/* borrowed; NULL when there is none. */
+struct link *vm_main(const struct vm *vm);
+struct link *vm_next(const struct vm *vm);
+
+#endif
