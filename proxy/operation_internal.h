@@ -44,6 +44,19 @@ struct operation {
     long long deed_deadline;
 };
 
+/* The operation's job; NULL before it is one, and after it was dismissed. */
+struct job *operation_job(const struct operation *op);
+/* Begins a stage from the loop. */
+void operation_enter(struct operation *op, enum operation_stage stage);
+void operation_start_cb(evutil_socket_t fd, short what, void *arg);
+/* Tells the clients that the stage's plan is done. */
+void operation_announce(struct operation *op, const char *kind);
+/* new: SnapshotResult. */
+json_t *operation_result(const struct operation *op);
+/* The end: answers, concludes the job, frees the operation.  Steals result, clears err; err is NULL
+ * when all went well. */
+void operation_finish(struct operation *op, json_t *result, struct err *err);
+
 /* What the worker's callbacks get: the operation may be gone when they come. */
 struct operation_box {
     struct daemon *daemon;

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "proxy/runner.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,68 +11,29 @@
 #include "policy/state.h"
 #include "proxy/durable.h"
 #include "proxy/log.h"
-
-/* Verification is asked again after 1 ms, 2 ms, ... */
-#define RUNNER_POLL_MIN_MS 1
-#define RUNNER_POLL_MAX_MS 50
+#include "proxy/runner_internal.h"
 
 /* Behind the commit point, and in what is undone, a step gets this many tries. */
 #define RUNNER_TRIES 5
 #define RUNNER_RETRY_MS 200
 
-#define RUNNER_QUERIES 3
-
-enum runner_phase { RUNNER_IDLE, RUNNER_ACTING, RUNNER_VERIFYING, RUNNER_POLLING, RUNNER_ENDED };
-
-struct runner {
-    struct event_base *base;
-    const struct runner_env *env;
-    void *arg;
-    json_t *plan;
-    json_t *list;               /* the steps being run: the plan's, or those that undo it */
-    size_t at;
-    bool undoing, committed, cancelled;
-    enum runner_phase phase;
-    bool accepted;              /* the step's action was not refused */
-    unsigned tries;
-    struct err err;             /* why it is being undone */
-    struct err refusal;         /* of the step's action */
-    json_t *replies;            /* answers of a verification that asks several queries */
-    unsigned outstanding;
-    unsigned poll_ms;
-    long long deadline;         /* of the verification, microseconds; 0: none */
-    struct event *turn;         /* takes the next step from the loop, or asks again */
-    struct event *watchdog;     /* an answer does not come */
-};
-
 static void runner_step(struct runner *runner);
-static void runner_verify(struct runner *runner);
-static void runner_fail(struct runner *runner, struct err *err);
 
-static long long runner_now(struct runner *runner)
-{
-    struct timeval tv;
-
-    (void)runner;
-    evutil_gettimeofday(&tv, NULL);
-    return tv.tv_sec * 1000000LL + tv.tv_usec;
-}
-
-static void runner_later(struct runner *runner, unsigned ms)
+void runner_later(struct runner *runner, unsigned ms)
 {
     struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000 };
 
     event_add(runner->turn, &tv);
 }
 
-static void runner_watch(struct runner *runner)
+void runner_watch(struct runner *runner)
 {
     struct timeval tv = { .tv_sec = PLAN_TIMEOUT_MS / 1000 };
 
     event_add(runner->watchdog, &tv);
 }
 
-static const json_t *runner_current(const struct runner *runner)
+const json_t *runner_current(const struct runner *runner)
 {
     return json_array_get(runner->list, runner->at);
 }
@@ -117,7 +76,7 @@ static void runner_turn_back(struct runner *runner, struct err *why)
     runner_later(runner, 0);
 }
 
-static void runner_step_done(struct runner *runner)
+void runner_step_done(struct runner *runner)
 {
     const json_t *step = runner_current(runner);
     bool commit = !runner->undoing && json_is_true(json_object_get(step, "commit-point"));
@@ -143,7 +102,7 @@ static void runner_step_done(struct runner *runner)
 }
 
 /* The step did not work out. */
-static void runner_fail(struct runner *runner, struct err *err)
+void runner_fail(struct runner *runner, struct err *err)
 {
     const json_t *step = runner_current(runner);
     struct link *main_link = runner->env->link(runner->arg, "qemu");
@@ -180,158 +139,6 @@ static void runner_fail(struct runner *runner, struct err *err)
         log_error("cannot take back step %s: %s", state_str(step, "step"), err->desc);
     err_clear(err);
     runner_end(runner, RUNNER_STUCK);
-}
-
-/* ---- verification ---- */
-
-static void runner_report_progress(struct runner *runner, const json_t *expect, const json_t *reply)
-{
-    const json_t *ram = json_object_get(reply, "ram");
-    const char *id = state_str(expect, "id");
-    json_t *job;
-    size_t i;
-
-    if (ram) {
-        json_int_t total = json_integer_value(json_object_get(ram, "total"));
-
-        runner->env->progress(runner->arg,
-                              total - json_integer_value(json_object_get(ram, "remaining")), total);
-    }
-    json_array_foreach(reply, i, job)
-        if (id && state_str(job, "id") && strcmp(state_str(job, "id"), id) == 0)
-            runner->env->progress(
-                runner->arg, json_integer_value(json_object_get(job, "current-progress")),
-                json_integer_value(json_object_get(job, "total-progress")));
-}
-
-static void runner_take_refusal(struct runner *runner, struct err *err)
-{
-    if (err->set)
-        err_clear(err);
-    err_move(err, &runner->refusal);
-}
-
-static void runner_verdict(struct runner *runner, const json_t *reply)
-{
-    const json_t *step = runner_current(runner);
-    const json_t *expect = json_object_get(step, "expect");
-    struct err err = ERR_INIT;
-    enum expect_verdict verdict = expect_check(expect, reply, &err);
-
-    event_del(runner->watchdog);
-    runner_report_progress(runner, expect, reply);
-    if (verdict == EXPECT_YES) {
-        err_clear(&runner->refusal);
-        runner_step_done(runner);
-        return;
-    }
-    if (runner->refusal.set) {
-        runner_take_refusal(runner, &err);
-    } else if (verdict == EXPECT_WAIT && runner->cancelled && !runner->undoing &&
-               !runner->committed) {
-        err_set(&err, REASON_CANCELLED, "The operation was cancelled");
-    } else if (verdict == EXPECT_WAIT && runner->deadline &&
-               runner_now(runner) > runner->deadline) {
-        err_set(&err, REASON_TIMEOUT, "QEMU did not do '%s' in time", state_str(step, "step"));
-    } else if (verdict == EXPECT_WAIT) {
-        runner->phase = RUNNER_POLLING;
-        runner_later(runner, runner->poll_ms);
-        if (runner->poll_ms < RUNNER_POLL_MAX_MS)
-            runner->poll_ms *= 2;
-        return;
-    } else {
-        err.reason = REASON_QEMU_FAILED;
-    }
-    runner_fail(runner, &err);
-}
-
-/* One answer of a verification; the last one brings the verdict. */
-static void runner_query_cb(void *arg, enum link_answer answer, const char *text, size_t len,
-                            const struct message_reply *reply)
-{
-    struct runner *runner = arg;
-    static const char *const members[RUNNER_QUERIES] = { "nodes", "blocks", "graph" };
-    size_t have = json_array_size(runner->replies);
-    struct err err = ERR_INIT;
-    json_t *whole;
-
-    (void)text;
-    (void)len;
-    if (runner->phase != RUNNER_VERIFYING)
-        return;
-    json_array_append_new(runner->replies,
-                          answer == ANSWER_RETURN
-                              ? json_loadb(reply->value.at, reply->value.len,
-                                           JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : json_null());
-    if (json_array_size(runner->replies) == have) /* what jansson cannot hold */
-        json_array_append_new(runner->replies, json_null());
-    if (--runner->outstanding > 0)
-        return;
-    if (json_array_size(runner->replies) == 1) {
-        whole = json_incref(json_array_get(runner->replies, 0));
-    } else {
-        whole = json_object();
-        for (size_t i = 0; i < RUNNER_QUERIES; i++)
-            json_object_set(whole, members[i], json_array_get(runner->replies, i));
-    }
-    if (json_is_null(whole)) {
-        if (runner->refusal.set)
-            runner_take_refusal(runner, &err);
-        else
-            err_set(&err, REASON_QEMU_FAILED, "QEMU did not answer a query");
-        runner_fail(runner, &err);
-    } else {
-        runner_verdict(runner, whole);
-    }
-    json_decref(whole);
-}
-
-static void runner_verify(struct runner *runner)
-{
-    const json_t *step = runner_current(runner);
-    const json_t *expect = json_object_get(step, "expect");
-    struct link *link = runner->env->link(runner->arg, state_str(step, "on"));
-    const char *query = expect_query(expect);
-    struct err err = ERR_INIT;
-
-    if (!link || !link_ready(link)) {
-        err_set(&err, REASON_QEMU_FAILED, "QEMU ended during '%s'", state_str(step, "step"));
-        runner_fail(runner, &err);
-        return;
-    }
-    if (!query) {
-        runner_verdict(runner, json_object_get(step, "expect"));
-        return;
-    }
-    runner->phase = RUNNER_VERIFYING;
-    json_decref(runner->replies);
-    runner->replies = json_array();
-    runner_watch(runner);
-    if (strcmp(query, "chain") == 0) {
-        json_t *flat = json_pack("{s:b}", "flat", 1);
-
-        runner->outstanding = RUNNER_QUERIES;
-        link_send_command(link, "query-named-block-nodes", flat, -1, runner_query_cb, runner);
-        link_send_command(link, "query-block", NULL, -1, runner_query_cb, runner);
-        link_send_command(link, "x-debug-query-block-graph", NULL, -1, runner_query_cb, runner);
-        json_decref(flat);
-    } else {
-        json_t *flat = strcmp(query, "query-named-block-nodes") == 0
-                           ? json_pack("{s:b}", "flat", 1) : NULL;
-
-        runner->outstanding = 1;
-        link_send_command(link, query, flat, -1, runner_query_cb, runner);
-        json_decref(flat);
-    }
-}
-
-static void runner_begin_verify(struct runner *runner)
-{
-    json_int_t timeout = json_integer_value(json_object_get(runner_current(runner), "timeout"));
-
-    runner->poll_ms = RUNNER_POLL_MIN_MS;
-    runner->deadline = timeout ? runner_now(runner) + timeout * 1000 : 0;
-    runner_verify(runner);
 }
 
 /* ---- actions ---- */

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The stages of an operation: ask for the world, plan, carry out, and what comes next. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/plan.h"
+#include "policy/planner.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+#include "proxy/answer.h"
+#include "proxy/deeds.h"
+#include "proxy/log.h"
+#include "proxy/operation_internal.h"
+
+void operation_enter(struct operation *op, enum operation_stage stage)
+{
+    struct timeval now = { 0 };
+
+    op->stage = stage;
+    runner_free(op->runner);
+    op->runner = NULL;
+    world_clear(&op->world);
+    json_decref(op->plan);
+    op->plan = NULL;
+    event_add(op->start, &now);
+}
+
+/* ---- the ends of a stage ---- */
+
+static void operation_stage_done(struct operation *op)
+{
+    operation_announce(op, state_str(op->plan, "operation"));
+    switch (op->stage) {
+    case STAGE_SAVE_AS:
+        operation_enter(op, STAGE_MAIN);
+        break;
+    case STAGE_GO_ON:
+        operation_enter(op, STAGE_UNSAVE);
+        break;
+    case STAGE_UNSAVE:
+        operation_finish(op, NULL, &op->failure);
+        break;
+    default:
+        operation_finish(op, operation_result(op), NULL);
+    }
+}
+
+static bool operation_saved_first(const struct operation *op)
+{
+    const char *save_as = state_str(op->request, "save-as");
+
+    return save_as && state_snapshot(op->daemon->store->state, save_as);
+}
+
+static void operation_stage_failed(struct operation *op, struct err *err)
+{
+    if (op->stage == STAGE_MAIN && operation_saved_first(op)) {
+        err_move(&op->failure, err);
+        operation_enter(op, op->was_running ? STAGE_GO_ON : STAGE_UNSAVE);
+        return;
+    }
+    if (op->failure.set) {
+        /* The guest goes on, but the snapshot that was made first stays. */
+        log_error("%s", err->desc);
+        err_clear(err);
+        operation_finish(op, NULL, &op->failure);
+        return;
+    }
+    operation_finish(op, NULL, err);
+}
+
+static void operation_close_journal(struct operation *op)
+{
+    struct err err = ERR_INIT;
+
+    if (store_remove_journal(op->daemon->store, &err))
+        return;
+    log_error("%s", err.desc);
+    err_clear(&err);
+}
+
+static void operation_finished(void *arg, enum runner_end end, struct err *err)
+{
+    struct operation *op = arg;
+    struct err mine = ERR_INIT;
+
+    if (err->set)
+        err_move(&mine, err);
+    switch (end) {
+    case RUNNER_DONE:
+        operation_close_journal(op);
+        operation_stage_done(op);
+        return;
+    case RUNNER_UNDONE:
+        operation_close_journal(op);
+        operation_stage_failed(op, &mine);
+        return;
+    case RUNNER_STUCK:
+        op->daemon->stuck = strdup(mine.set ? mine.desc : "unknown");
+        mine.reason = REASON_STUCK;
+        operation_finish(op, NULL, &mine);
+        return;
+    default:
+        operation_finish(op, NULL, &mine);
+    }
+}
+
+/* ---- what the runner needs ---- */
+
+static struct link *operation_link(void *arg, const char *on)
+{
+    const struct operation *op = arg;
+
+    return strcmp(on, "next") == 0 ? vm_next(op->daemon->vm) : vm_main(op->daemon->vm);
+}
+
+static bool operation_journal(void *arg, const json_t *journal, struct err *err)
+{
+    const struct operation *op = arg;
+
+    return store_write_journal(op->daemon->store, journal, err);
+}
+
+static void operation_progress(void *arg, json_int_t current, json_int_t total)
+{
+    struct job *job = operation_job(arg);
+
+    if (job)
+        job_progress(job, current, total);
+}
+
+static const struct runner_env operation_env = {
+    .link = operation_link,
+    .deed = operation_deed,
+    .journal = operation_journal,
+    .progress = operation_progress,
+    .finished = operation_finished,
+};
+
+/* ---- planning ---- */
+
+static bool operation_plan(struct operation *op, struct err *err)
+{
+    const json_t *state = op->daemon->store->state;
+    json_t *request;
+
+    switch (op->stage) {
+    case STAGE_SAVE_AS:
+        /* The revert has to be possible as well, as far as can be told now. */
+        op->plan = planner_revert(&op->world, state, op->request, err);
+        json_decref(op->plan);
+        op->plan = err->set ? NULL : planner_save_as(&op->world, state, op->request, err);
+        break;
+    case STAGE_GO_ON:
+        op->plan = plan_new(op->kind, state_str(op->request, "name"));
+        plan_add(op->plan, step_command("cont", "qemu", NULL, "cont", NULL,
+                                        expect_status("running", NULL)));
+        break;
+    case STAGE_UNSAVE:
+        request = json_pack("{s:O}", "name", json_object_get(op->request, "save-as"));
+        op->plan = planner_delete(&op->world, state, request, err);
+        json_decref(request);
+        break;
+    default:
+        op->plan = strcmp(op->kind, "snapshot-create") == 0
+                       ? planner_create(&op->world, state, op->request, err)
+                   : strcmp(op->kind, "snapshot-revert") == 0
+                       ? planner_revert(&op->world, state, op->request, err)
+                       : planner_delete(&op->world, state, op->request, err);
+    }
+    assert(!op->plan == err->set);
+    return op->plan != NULL;
+}
+
+/* It will be carried out: from now on it is a job. */
+static bool operation_become_job(struct operation *op, struct err *err)
+{
+    const char *id = state_str(op->request, "job-id");
+    struct job *job;
+    json_t *list;
+
+    if (op->job_id)
+        return true;
+    job = jobs_add(op->daemon->jobs, id, op->kind, err);
+    if (!job)
+        return false;
+    list = jobs_list(op->daemon->jobs); /* the newest comes first */
+    op->job_id = strdup(state_str(json_array_get(list, 0), "id"));
+    json_decref(list);
+    job_run(job);
+    if (id) {
+        if (op->slot)
+            answer_return(op->slot, json_object());
+        op->slot = NULL;
+        if (op->client)
+            client_block(op->client, false);
+        op->client = NULL;
+    }
+    return true;
+}
+
+struct operation_box *operation_box_new(struct operation *op)
+{
+    struct operation_box *box = malloc(sizeof(*box));
+
+    if (!box)
+        abort();
+    *box = (struct operation_box){ op->daemon, op };
+    return box;
+}
+
+static void operation_preflight_cb(void *arg, bool ok, json_t *result, struct err *err)
+{
+    struct operation_box box = *(struct operation_box *)arg;
+    struct operation *op = box.op;
+    struct daemon *daemon = box.daemon;
+    struct err mine = ERR_INIT;
+
+    (void)result;
+    free(arg);
+    if (daemon->operation != op)
+        return; /* it was given up meanwhile, and is freed */
+    if (ok && op->dry_run) {
+        operation_finish(op, operation_result(op), NULL);
+        return;
+    }
+    if (ok && operation_become_job(op, &mine)) {
+        op->runner = runner_new(daemon->base, op->plan, &operation_env, op);
+        return;
+    }
+    if (!ok)
+        err_move(&mine, err);
+    operation_stage_failed(op, &mine);
+}
+
+static void operation_collected(void *arg, bool ok, struct world *world, struct err *err)
+{
+    struct operation *op = arg;
+    struct err mine = ERR_INIT;
+    json_t *args;
+
+    op->collect = NULL;
+    if (ok)
+        op->world = *world;
+    else
+        err_move(&mine, err);
+    if (!ok || !operation_plan(op, &mine)) {
+        operation_stage_failed(op, &mine);
+        return;
+    }
+    if (op->stage == STAGE_SAVE_AS || op->stage == STAGE_MAIN)
+        op->was_running |= strcmp(world_status(&op->world), "running") == 0;
+    args = json_pack("{s:O, s:b}", "steps", json_object_get(op->plan, "steps"), "dry-run",
+                     op->dry_run);
+    worker_run(op->daemon->worker, deed_preflight, args, operation_preflight_cb,
+               operation_box_new(op));
+    json_decref(args);
+}
+
+void operation_start_cb(evutil_socket_t fd, short what, void *arg)
+{
+    struct operation *op = arg;
+
+    (void)fd;
+    (void)what;
+    op->collect = collect_start(op->daemon, op->daemon->store->state, true, operation_collected,
+                                op);
+}
+

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vm_internal: what vm.c (instances, main) and vm_next.c (the second QEMU, the switch) share.
+ */
+#ifndef PROXY_VM_INTERNAL_H
+#define PROXY_VM_INTERNAL_H
+
+#include "proxy/process.h"
+#include "proxy/vm.h"
+
+struct instance {
+    struct vm *vm;
+    const char *socket;         /* name in the state folder */
+    struct process *process;    /* NULL: attached, or ended */
+    struct link *link;
+    bool link_closed;
+    int status;
+};
+
+struct vm {
+    struct event_base *base;
+    struct store *store;
+    json_t *user_argv;
+    const struct vm_ops *ops;
+    void *arg;
+    struct instance *main, *next;
+    bool ending_main, redirected;
+    vm_done_cb *done;           /* of the one thing that is going on with next or main */
+    void *done_arg;
+    struct event *timeout;
+};
+
+/* Starts a process and connects to it; the listening socket stays with QEMU alone. */
+struct instance *instance_start(struct vm *vm, const char *socket, char *const argv[],
+                                struct err *err);
+
+/* Says in the state folder which process main is. */
+bool vm_record_main(struct vm *vm, struct err *err);
+
+#endif

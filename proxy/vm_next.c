@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The second QEMU: started, thrown away, or made the first. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "policy/reason.h"
+#include "proxy/log.h"
+#include "proxy/vm_internal.h"
+
+/* How long a second QEMU may take until it answers. */
+#define VM_START_TIMEOUT_S 30
+
+void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *arg)
+{
+    struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
+    struct err err = ERR_INIT;
+
+    vm->next = instance_start(vm, STORE_SOCKET_NEXT, argv, &err);
+    if (!vm->next) {
+        done(arg, false, &err);
+        err_clear(&err);
+        return;
+    }
+    vm->done = done;
+    vm->done_arg = arg;
+    event_add(vm->timeout, &limit);
+}
+
+/* instance_gone() reports the end of next as a failure to start; here it is what was wanted. */
+struct vm_discard {
+    vm_done_cb *done;
+    void *arg;
+};
+
+static void vm_discard_done(void *arg, bool ok, struct err *err)
+{
+    struct vm_discard *discard = arg;
+
+    (void)ok;
+    (void)err;
+    discard->done(discard->arg, true, NULL);
+    free(discard);
+}
+
+void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg)
+{
+    struct vm_discard *discard;
+
+    if (!vm->next) {
+        done(arg, true, NULL);
+        return;
+    }
+    discard = malloc(sizeof(*discard));
+    if (!discard)
+        abort();
+    discard->done = done;
+    discard->arg = arg;
+    vm->done = vm_discard_done;
+    vm->done_arg = discard;
+    if (vm->next->process)
+        process_signal(vm->next->process, SIGKILL);
+}
+
+void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg)
+{
+    if (!vm->main) {
+        done(arg, true, NULL);
+        return;
+    }
+    vm->ending_main = true;
+    vm->done = done;
+    vm->done_arg = arg;
+    if (vm->main->process)
+        process_signal(vm->main->process, SIGKILL);
+}
+
+bool vm_switch(struct vm *vm, struct err *err)
+{
+    struct err warn = ERR_INIT;
+
+    if (!vm->next || !link_ready(vm->next->link)) {
+        err_set(err, REASON_QEMU_FAILED, "The second QEMU ended before it could take over");
+        return false;
+    }
+    vm->main = vm->next;
+    vm->next = NULL;
+    vm->redirected = false;
+    vm->main->socket = STORE_SOCKET;
+    /* The VM goes on whatever happens here; only a later proxy would not find it. */
+    if (renameat(vm->store->dirfd, STORE_SOCKET_NEXT, vm->store->dirfd, STORE_SOCKET) < 0)
+        log_warn("cannot rename " STORE_SOCKET_NEXT);
+    if (!vm_record_main(vm, &warn)) {
+        log_warn("%s", warn.desc);
+        err_clear(&warn);
+    }
+    return true;
+}
