@@ -24,6 +24,21 @@ json_t *planner_delete(const struct world *world, const json_t *state, const jso
 json_t *planner_save_as(const struct world *world, const json_t *state, const json_t *request,
                         struct err *err);
 
+/* ---- after an interruption ---- */
+
+/* Was the journal's operation past its point of no return? */
+bool planner_journal_committed(const json_t *journal, const json_t *state);
+
+/* new: the plan that settles a journal while QEMU runs.  Of the world only a committed journal needs
+ * nothing. */
+json_t *planner_recover(const struct world *world, const json_t *state, const json_t *journal);
+
+/* new: the files that the plan removes at its end and that the record does not name. */
+json_t *planner_unneeded(const json_t *plan, const json_t *state);
+
+/* new: the record of a create without its snapshot: its overlays stay, as layers without a name. */
+json_t *planner_adopted(const json_t *plan, const json_t *state);
+
 /* new: the files whose facts (world.files) a planner will want, beside those in the graph: all that
  * the record names. */
 json_t *planner_files(const json_t *state);

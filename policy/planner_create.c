@@ -148,22 +148,46 @@ static void create_open_overlays(struct create *create)
     }
 }
 
-/* One transaction for all disks.  It is undone by merging each overlay back, which moves what the
- * guest has written meanwhile, and nothing when it has not run. */
+static const char *create_overlay_node(const struct create *create, size_t i)
+{
+    const char *key = create->disks.v[i].key;
+
+    return state_str(state_layer(create->after, state_str(create->overlays, key)), "node");
+}
+
+/* Taken back, the overlays are merged into what they stand on, which moves what the guest has
+ * written meanwhile.  It stands still from the moment that a disk is back on its old image until
+ * the journal says so: a restart then finds the same content on either. */
+static void create_undo_transaction(struct create *create, json_t *step)
+{
+    bool stop = create->running;
+
+    /* Images that a finished migration has let go of cannot be merged before the guest runs. */
+    if (stop && create->memory)
+        step_undo(step, planner_cont());
+    for (size_t i = 0; i < create->disks.n; i++)
+        planner_undo_overlay(step, &create->disks.v[i], create_overlay_node(create, i));
+    if (stop)
+        step_undo(step, planner_stop());
+    for (size_t i = 0; i < create->disks.n; i++)
+        planner_undo_overlay_end(step, &create->disks.v[i], create_overlay_node(create, i));
+    step_undo(step, step_deed("adopt-cancel", NULL, json_object()));
+    if (stop)
+        step_undo(step, planner_cont());
+}
+
+/* One transaction for all disks. */
 static void create_transaction(struct create *create)
 {
     json_t *actions = json_array();
     const struct vm_disk *disk;
-    const char *node = NULL;
     json_t *step;
 
-    for (size_t i = 0; i < create->disks.n; i++) {
-        disk = &create->disks.v[i];
-        node = state_str(state_layer(create->after, state_str(create->overlays, disk->key)), "node");
+    for (size_t i = 0; i < create->disks.n; i++)
         json_array_append_new(actions,
                               json_pack("{s:s, s:{s:s, s:s}}", "type", "blockdev-snapshot", "data",
-                                        "node", disk->g->chain[0].image->name, "overlay", node));
-    }
+                                        "node", create->disks.v[i].g->chain[0].image->name,
+                                        "overlay", create_overlay_node(create, i)));
     if (create->disks.n == 0) {
         json_decref(actions);
         return;
@@ -171,12 +195,9 @@ static void create_transaction(struct create *create)
     /* All or none: QEMU's answer about the last disk tells for all. */
     disk = &create->disks.v[create->disks.n - 1];
     step = step_command("transaction", "qemu", disk->label, "transaction",
-                        json_pack("{s:o}", "actions", actions), expect_disk(disk->g, node));
-    for (size_t i = 0; i < create->disks.n; i++) {
-        disk = &create->disks.v[i];
-        node = state_str(state_layer(create->after, state_str(create->overlays, disk->key)), "node");
-        planner_undo_overlay(step, disk, node);
-    }
+                        json_pack("{s:o}", "actions", actions),
+                        expect_disk(disk->g, create_overlay_node(create, create->disks.n - 1)));
+    create_undo_transaction(create, step);
     plan_add(create->plan, step);
 }
 
@@ -239,16 +260,15 @@ static void create_stop(struct create *create)
     /* Without memory the transaction alone is one moment for all disks. */
     if (!create->running || (!create->memory && !create->stay_stopped))
         return;
-    step = step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", NULL));
-    step_undo(step, step_command("cont", "qemu", NULL, "cont", NULL, expect_status("running", NULL)));
+    step = planner_stop();
+    step_undo(step, planner_cont());
     plan_add(create->plan, step);
 }
 
 static void create_cont(struct create *create)
 {
     if (create->running && create->memory && !create->stay_stopped)
-        plan_add(create->plan, step_command("cont", "qemu", NULL, "cont", NULL,
-                                            expect_status("running", NULL)));
+        plan_add(create->plan, planner_cont());
 }
 
 /* The record as it will be. */
@@ -280,15 +300,22 @@ static void create_record(struct create *create, const json_t *request, const js
     json_object_set_new(create->after, "current", json_string(create->name));
 }
 
+/* fsync and checksum: while the guest runs again; first, when it stands still all the same. */
+static void create_seal(struct create *create, bool before)
+{
+    bool runs = create->running && !create->stay_stopped;
+
+    if (create->memory && before != runs)
+        plan_add(create->plan, step_deed("memory-seal", create->memory_file,
+                                         json_pack("{s:s, s:s}", "file", create->memory_file,
+                                                   "snapshot", create->name)));
+}
+
 static void create_finish(struct create *create)
 {
     json_t *frozen = json_object_get(state_snapshot(create->after, create->name), "disks");
     json_t *step;
 
-    if (create->memory)
-        plan_add(create->plan, step_deed("memory-seal", create->memory_file,
-                                         json_pack("{s:s, s:s}", "file", create->memory_file,
-                                                   "snapshot", create->name)));
     plan_add(create->plan, planner_freeze_step(create->after, frozen));
     if (create->memory)
         planner_migration_restore(create->world, create->plan, create_in_background(create));
@@ -296,6 +323,7 @@ static void create_finish(struct create *create)
     step_commit_point(step);
     plan_add(create->plan, step);
     json_object_set_new(create->plan, "adopt", json_true());
+    state_advance(create->after);
     json_object_set(create->plan, "after", create->after);
 }
 
@@ -326,8 +354,10 @@ static json_t *create_plan(struct create *create, const json_t *state, const jso
     create_prepare_memory(create);
     create_stop(create);
     create_memory(create);
+    create_seal(create, true);
     create_transaction(create);
     create_cont(create);
+    create_seal(create, false);
     create_record(create, request, state);
     create_finish(create);
     return create->plan;

@@ -111,20 +111,6 @@ static bool delete_find_merges(struct delete *delete, struct err *err)
     return true;
 }
 
-static json_t *delete_cancel_step(const char *job)
-{
-    return step_command("cancel-commit", "qemu", NULL, "block-job-cancel",
-                        json_pack("{s:s, s:b}", "device", job, "force", 1),
-                        json_pack("{s:s, s:s, s:[s,s], s:b}", "is", "job", "id", job, "in",
-                                  "concluded", "null", "error-ok", 1));
-}
-
-static json_t *delete_dismiss_step(const char *job)
-{
-    return step_command("job-dismiss", "qemu", NULL, "job-dismiss", json_pack("{s:s}", "id", job),
-                        expect_job(job, "null"));
-}
-
 /* Starts one commit and waits until it is as far as it gets without the barrier. */
 static void delete_start_merge(struct delete *delete, const struct delete_merge *at)
 {
@@ -146,8 +132,8 @@ static void delete_start_merge(struct delete *delete, const struct delete_merge 
     json_object_set(step, "bytes",
                     json_object_get(world_file(delete->world, state_str(child, "real")), "size"));
     json_object_set_new(step, "moves", json_true());
-    step_undo(step, delete_cancel_step(at->job));
-    step_undo(step, step_lenient(delete_dismiss_step(at->job)));
+    step_undo(step, planner_cancel_job(at->job));
+    step_undo(step, step_lenient(planner_dismiss_job(at->job)));
     plan_add(delete->plan, step);
 }
 
@@ -160,7 +146,7 @@ static void delete_end_merge(struct delete *delete, const struct delete_merge *a
     plan_add(delete->plan, step_command(end, "qemu", at->disk->label, end,
                                         json_pack("{s:s}", "id", at->job),
                                         expect_job(at->job, "concluded")));
-    plan_add(delete->plan, delete_dismiss_step(at->job));
+    plan_add(delete->plan, planner_dismiss_job(at->job));
     if (!at->merge.above)
         plan_add(delete->plan, step_wait("check-disk", "qemu", at->disk->label,
                                          expect_disk(at->disk->g, at->parent_node)));
@@ -173,28 +159,39 @@ static void delete_end_merge(struct delete *delete, const struct delete_merge *a
                                      json_pack("{s:o}", "state", json_deep_copy(delete->now))));
 }
 
+/* From here on the snapshot can only be deleted, and what is merged into has no fingerprint: however
+ * far the merge gets, the child's content is right. */
+static void delete_mark(struct delete *delete)
+{
+    json_t *step, *before = json_deep_copy(delete->now);
+
+    json_object_set_new(state_snapshot(delete->now, delete->name), "deleting", json_true());
+    for (size_t i = 0; i < delete->n_merges; i++)
+        json_object_del(state_layer(delete->now, delete->merges[i].merge.parent), "print");
+    step = step_deed("snapshot-mark", delete->name,
+                     json_pack("{s:o}", "state", json_deep_copy(delete->now)));
+    /* Does nothing once a byte has moved. */
+    step_undo(step, step_deed("snapshot-unmark", delete->name, json_pack("{s:o}", "state", before)));
+    plan_add(delete->plan, step);
+}
+
 static void delete_merge_all(struct delete *delete)
 {
     bool running = strcmp(world_status(delete->world), "running") == 0;
     json_t *step;
 
-    step = step_deed("snapshot-mark", delete->name, json_pack("{s:s}", "snapshot", delete->name));
-    step_undo(step, step_deed("snapshot-unmark", delete->name,
-                              json_pack("{s:s}", "snapshot", delete->name)));
-    plan_add(delete->plan, step);
+    delete_mark(delete);
     for (size_t i = 0; i < delete->n_merges; i++)
         delete_start_merge(delete, &delete->merges[i]);
     if (running) {
-        step = step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", NULL));
-        step_undo(step, step_command("cont", "qemu", NULL, "cont", NULL,
-                                     expect_status("running", NULL)));
+        step = planner_stop();
+        step_undo(step, planner_cont());
         plan_add(delete->plan, step);
     }
     for (size_t i = 0; i < delete->n_merges; i++)
         delete_end_merge(delete, &delete->merges[i]);
     if (running)
-        plan_add(delete->plan, step_command("cont", "qemu", NULL, "cont", NULL,
-                                            expect_status("running", NULL)));
+        plan_add(delete->plan, planner_cont());
     /* A node of the command line goes by itself, one that was added has to be deleted. */
     for (size_t i = 0; i < delete->n_merges; i++)
         plan_add(delete->plan,
@@ -255,6 +252,7 @@ static void delete_finish(struct delete *delete, const json_t *memory)
         plan_add(delete->plan, step_lenient(step_deed("files-remove", NULL,
                                                       json_pack("{s:O}", "files",
                                                                 delete->garbage))));
+    state_advance(delete->after);
     json_object_set(delete->plan, "after", delete->after);
 }
 
@@ -262,18 +260,20 @@ static bool delete_plan(struct delete *delete, const json_t *state, const json_t
                         struct err *err)
 {
     const json_t *snapshot = state_snapshot_need(state, delete->name, err);
-    json_t *mark;
 
     if (!snapshot || !delete_check_request(request, err) ||
         !disks_check_jobs(delete->world, err) || !disks_check_all(delete->world, state, err))
         return false;
     delete->plan = plan_new("snapshot-delete", delete->name);
-    mark = state_snapshot(delete->now, delete->name);
-    json_object_set_new(mark, "deleting", json_true());
     state_snapshot_remove(delete->after, delete->name);
     delete->garbage = state_collect_garbage(delete->after);
     if (!delete_find_merges(delete, err))
         return false;
+    if (delete->n_merges && strcmp(world_status(delete->world), "postmigrate") == 0) {
+        err_set(err, REASON_WRONG_STATE, "QEMU has let go of its images when it saved the memory of "
+                "the paused guest, so that none can be merged: continue the guest first");
+        return false;
+    }
     if (delete->n_merges)
         delete_merge_all(delete);
     delete_finish(delete, json_object_get(snapshot, "memory"));

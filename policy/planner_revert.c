@@ -220,9 +220,8 @@ static void revert_switch(struct revert *revert)
     step_undo(step, step_deed("clients-release", NULL, json_object()));
     plan_add(revert->plan, step);
     if (running) {
-        step = step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", NULL));
-        step_undo(step, step_command("cont", "qemu", NULL, "cont", NULL,
-                                     expect_status("running", NULL)));
+        step = planner_stop();
+        step_undo(step, planner_cont());
         plan_add(revert->plan, step);
     }
     step = step_deed("commit", NULL, json_object());
@@ -247,8 +246,7 @@ static void revert_bind_late(struct revert *revert)
 static void revert_go_on(struct revert *revert)
 {
     if (strcmp(revert->target, "running") == 0)
-        plan_add(revert->plan, step_command("cont", "qemu", NULL, "cont", NULL,
-                                            expect_status("running", NULL)));
+        plan_add(revert->plan, planner_cont());
     else if (revert->memory && revert->world->version[0] >= 10)
         /* 7.2 has opened the images at the end of the load, 10.0 waits for cont or for this. */
         plan_add(revert->plan,
@@ -270,6 +268,7 @@ static void revert_finish(struct revert *revert)
              step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", garbage))));
     json_object_set_new(revert->plan, "method", json_string("respawn"));
     json_object_set_new(revert->plan, "run-state", json_string(revert->target));
+    state_advance(revert->after);
     json_object_set(revert->plan, "after", revert->after);
 }
 

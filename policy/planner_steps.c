@@ -24,25 +24,62 @@ const char *planner_job_device(const struct graph_disk *disk, const char *root_n
     return disk->device[0] ? disk->device : root_node;
 }
 
+static const char *planner_undo_job(const char *overlay_node, char *out, size_t size)
+{
+    snprintf(out, size, "qsnap-undo-%.40s", overlay_node);
+    return out;
+}
+
 void planner_undo_overlay(json_t *step, const struct vm_disk *disk, const char *overlay_node)
+{
+    char job[64];
+    json_t *commit = step_command(
+        "undo-commit", "qemu", disk->label, "block-commit",
+        json_pack("{s:s, s:s, s:s, s:b}", "job-id",
+                  planner_undo_job(overlay_node, job, sizeof(job)), "device",
+                  planner_job_device(disk->g, overlay_node), "base-node",
+                  disk->g->chain[0].image->name, "auto-dismiss", 0),
+        expect_job(planner_undo_job(overlay_node, job, sizeof(job)), "ready"));
+
+    step_timeout(commit, 0);
+    step_undo(step, commit);
+}
+
+void planner_undo_overlay_end(json_t *step, const struct vm_disk *disk, const char *overlay_node)
 {
     const char *base = disk->g->chain[0].image->name;
     char job[64];
-    json_t *commit;
 
-    snprintf(job, sizeof(job), "qsnap-undo-%.40s", overlay_node);
-    commit = step_command("undo-commit", "qemu", disk->label, "block-commit",
-                          json_pack("{s:s, s:s, s:s, s:b}", "job-id", job, "device",
-                                    planner_job_device(disk->g, overlay_node), "base-node", base,
-                                    "auto-dismiss", 0),
-                          expect_job(job, "ready"));
-    step_timeout(commit, 0);
-    step_undo(step, commit);
+    planner_undo_job(overlay_node, job, sizeof(job));
     step_undo(step, step_command("undo-complete", "qemu", disk->label, "job-complete",
                                  json_pack("{s:s}", "id", job), expect_job(job, "concluded")));
     step_undo(step, step_command("undo-dismiss", "qemu", disk->label, "job-dismiss",
                                  json_pack("{s:s}", "id", job), expect_job(job, "null")));
     step_undo(step, step_wait("undo-check", "qemu", disk->label, expect_disk(disk->g, base)));
+}
+
+json_t *planner_cancel_job(const char *job)
+{
+    return step_command("cancel-commit", "qemu", NULL, "block-job-cancel",
+                        json_pack("{s:s, s:b}", "device", job, "force", 1),
+                        json_pack("{s:s, s:s, s:[s,s], s:b}", "is", "job", "id", job, "in",
+                                  "concluded", "null", "error-ok", 1));
+}
+
+json_t *planner_dismiss_job(const char *job)
+{
+    return step_command("job-dismiss", "qemu", NULL, "job-dismiss", json_pack("{s:s}", "id", job),
+                        expect_job(job, "null"));
+}
+
+json_t *planner_stop(void)
+{
+    return step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", NULL));
+}
+
+json_t *planner_cont(void)
+{
+    return step_command("cont", "qemu", NULL, "cont", NULL, expect_status("running", NULL));
 }
 
 /* Every capability off but, for a background snapshot, that one: what a client has set for a

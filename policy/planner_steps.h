@@ -14,8 +14,18 @@ json_t *expect_disk(const struct graph_disk *disk, const char *node);
 /* new: how QEMU's block-commit names a disk: {device: BlockBackend or root node}. */
 const char *planner_job_device(const struct graph_disk *disk, const char *root_node);
 
-/* Appends to step's undo: merge the overlay back into what it stands on. */
+/* Appends to step's undo: merge the overlay back into what it stands on; in two halves, so that the
+ * guest can be stopped between them. */
 void planner_undo_overlay(json_t *step, const struct vm_disk *disk, const char *overlay_node);
+void planner_undo_overlay_end(json_t *step, const struct vm_disk *disk, const char *overlay_node);
+
+/* new: ends a block job of ours, however far it is; takes it off the list. */
+json_t *planner_cancel_job(const char *job);
+json_t *planner_dismiss_job(const char *job);
+
+/* new: stop and cont, verified. */
+json_t *planner_stop(void);
+json_t *planner_cont(void);
 
 /* Steps that put the migration's capabilities and parameters to what a save (background: one that
  * lets the guest keep its run state) needs, with undo, and those that put them back. */

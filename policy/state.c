@@ -14,12 +14,27 @@ const char *state_str(const json_t *object, const char *member)
 
 json_t *state_new(void)
 {
-    json_t *state = json_pack("{s:i, s:i, s:n, s:[], s:{}, s:{}, s:[]}", "format", STATE_FORMAT,
-                              "counter", 0, "current", "config", "disks", "layers", "snapshots");
+    json_t *state = json_pack("{s:i, s:i, s:i, s:n, s:[], s:{}, s:{}, s:[]}", "format",
+                              STATE_FORMAT, "generation", 0, "counter", 0, "current", "config", "disks", "layers", "snapshots");
 
     if (!state)
         abort();
     return state;
+}
+
+static json_int_t state_generation(const json_t *state)
+{
+    return json_integer_value(json_object_get(state, "generation"));
+}
+
+void state_advance(json_t *state)
+{
+    json_object_set_new(state, "generation", json_integer(state_generation(state) + 1));
+}
+
+bool state_is_after(const json_t *state, const json_t *after)
+{
+    return state_generation(state) >= state_generation(after);
 }
 
 /* Every layer's parent exists, and following parents ends. */

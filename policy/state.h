@@ -5,6 +5,7 @@
  * Model (a JSON object, so that a copy of it can stand in a journal as "after"):
  *
  *   format     STATE_FORMAT
+ *   generation one more than in the record that it follows, set by each finished operation
  *   counter    number of the last layer; names of files and nodes are made from it
  *   current    name of the snapshot that the running state descends from, or null
  *   config     configuration commands of clients since QEMU was started
@@ -34,6 +35,11 @@
 
 /* new. */
 json_t *state_new(void);
+
+/* To be called on the record that an operation leaves. */
+void state_advance(json_t *state);
+/* Does `state` come from the operation whose result `after` is? */
+bool state_is_after(const json_t *state, const json_t *after);
 
 /* Is this a state that can be worked with?  Refuses newer formats and broken references. */
 bool state_check(const json_t *state, struct err *err);

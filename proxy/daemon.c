@@ -149,6 +149,7 @@ void daemon_init(struct daemon *daemon)
         abort();
     LIST_INIT(&daemon->clients);
     LIST_INIT(&daemon->listeners);
+    json_object_seed(0); /* before there are two threads that might */
     daemon->worker = worker_new(daemon->base);
     daemon->jobs = jobs_new(daemon);
     daemon_signals(daemon);

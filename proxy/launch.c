@@ -171,11 +171,37 @@ void launch_client_came(struct daemon *daemon)
     daemon_quit(daemon, 1);
 }
 
+static void launch_next_ready_cb(void *arg, bool ok, struct err *err)
+{
+    struct daemon *daemon = arg;
+
+    if (ok) {
+        recover_hot(daemon);
+        return;
+    }
+    log_error("%s", err->desc);
+    daemon_quit(daemon, 1);
+}
+
+/* An earlier proxy's QEMU, or the second one of a revert that was past its commit point. */
+static bool launch_find(struct daemon *daemon, bool *found, struct err *err)
+{
+    if (!vm_adopt(daemon->vm, found, err))
+        return false;
+    if (*found)
+        vm_adopt_next(daemon->vm, NULL, NULL);
+    else if (recover_wants_next(daemon))
+        *found = vm_adopt_next(daemon->vm, launch_next_ready_cb, daemon);
+    if (!*found)
+        vm_end_stale_next(daemon->vm);
+    return true;
+}
+
 static bool launch_own(struct daemon *daemon, struct err *err)
 {
     bool found;
 
-    if (!vm_adopt(daemon->vm, &found, err))
+    if (!launch_find(daemon, &found, err))
         return false;
     if (found) {
         log_info("found QEMU running (pid %ld)", vm_pid(daemon->vm));
@@ -257,7 +283,7 @@ void launch_write_pidfile(struct daemon *daemon)
     char text[32];
     int dirfd;
 
-    if (!daemon->pidfile)
+    if (!daemon->pidfile || !vm_has_process(daemon->vm))
         return;
     dirfd = durable_open_parent(daemon->pidfile, &base);
     snprintf(text, sizeof(text), "%ld\n", vm_pid(daemon->vm));

@@ -20,7 +20,7 @@ static void operation_destroy(struct operation *op)
     event_free(op->deed_timer);
     json_decref(op->request);
     json_decref(op->plan);
-    json_decref(op->deleted);
+    json_decref(op->journal);
     err_clear(&op->failure);
     free(op->kind);
     free(op->job_id);
@@ -92,8 +92,7 @@ void operation_announce(struct operation *op, const char *kind)
                                json_object_get(op->plan, "run-state"), "respawned", 1));
 }
 
-void operation_start(struct daemon *daemon, const char *kind, json_t *request,
-                     struct client *client, struct slot *slot)
+static struct operation *operation_new(struct daemon *daemon, const char *kind, json_t *request)
 {
     struct operation *op = calloc(1, sizeof(*op));
 
@@ -102,16 +101,43 @@ void operation_start(struct daemon *daemon, const char *kind, json_t *request,
     op->daemon = daemon;
     op->kind = strdup(kind);
     op->request = json_incref(request);
-    op->client = client;
-    op->slot = slot;
-    op->dry_run = json_is_true(json_object_get(request, "dry-run"));
     op->start = event_new(daemon->base, -1, 0, operation_start_cb, op);
     op->deed_timer = event_new(daemon->base, -1, 0, operation_deed_timer_cb, op);
     if (!op->kind || !op->start || !op->deed_timer)
         abort();
     daemon->operation = op;
+    return op;
+}
+
+void operation_start(struct daemon *daemon, const char *kind, json_t *request,
+                     struct client *client, struct slot *slot)
+{
+    struct operation *op = operation_new(daemon, kind, request);
+
+    op->client = client;
+    op->slot = slot;
+    op->dry_run = json_is_true(json_object_get(request, "dry-run"));
     client_block(client, true);
     operation_enter(op, state_str(request, "save-as") ? STAGE_SAVE_AS : STAGE_MAIN);
+}
+
+void operation_recover(struct daemon *daemon, json_t *journal)
+{
+    const json_t *plan = json_object_get(journal, "plan");
+    json_t *request;
+    struct operation *op;
+
+    if (!state_str(plan, "operation") || !state_str(plan, "name")) {
+        daemon->stuck = strdup("the journal of an interrupted operation is damaged");
+        return;
+    }
+    log_warn("%s of '%s' was interrupted: settling it", state_str(plan, "operation"),
+             state_str(plan, "name"));
+    request = json_pack("{s:O}", "name", json_object_get(plan, "name"));
+    op = operation_new(daemon, state_str(plan, "operation"), request);
+    op->journal = json_incref(journal);
+    json_decref(request);
+    operation_enter(op, STAGE_RECOVER);
 }
 
 void operation_refuse(const struct operation *op, const char *command, struct err *err)

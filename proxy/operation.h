@@ -24,6 +24,9 @@ bool operation_takes(struct daemon *daemon, const struct message *message);
 void operation_command(struct daemon *daemon, struct client *client, struct slot *slot,
                        const struct message *message);
 
+/* Settles what an earlier proxy left (recover.h); new operations wait. */
+void operation_recover(struct daemon *daemon, json_t *journal);
+
 /* Sets the error for a command that conflicts with the running operation. */
 void operation_refuse(const struct operation *operation, const char *command, struct err *err);
 

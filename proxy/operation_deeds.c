@@ -93,38 +93,17 @@ static bool deed_write_state(struct operation *op, const json_t *args, struct er
     return store_write(op->daemon->store, state ? state : json_object_get(op->plan, "after"), err);
 }
 
-/* Marks a snapshot as being deleted, or takes the mark back if no byte has moved. */
-static bool deed_mark(struct operation *op, const json_t *args, bool mark, struct err *err)
-{
-    struct store *store = op->daemon->store;
-    json_t *state;
-    bool ok;
-
-    if (!mark && json_is_true(json_object_get(op->plan, "moved")))
-        return true;
-    state = json_deep_copy(store->state);
-    if (mark)
-        json_object_set_new(state_snapshot(state, state_str(args, "snapshot")), "deleting",
-                            json_true());
-    else
-        json_object_del(state_snapshot(state, state_str(args, "snapshot")), "deleting");
-    ok = store_write(store, state, err);
-    json_decref(state);
-    return ok;
-}
-
 /* Deeds that are done when this returns. */
 static bool deed_at_once(struct operation *op, const char *name, const json_t *args,
                          struct err *err)
 {
     struct daemon *daemon = op->daemon;
 
-    if (strcmp(name, "state-write") == 0)
+    if (strcmp(name, "state-write") == 0 || strcmp(name, "snapshot-mark") == 0)
         return deed_write_state(op, args, err);
-    if (strcmp(name, "snapshot-mark") == 0)
-        return deed_mark(op, args, true, err);
-    if (strcmp(name, "snapshot-unmark") == 0)
-        return deed_mark(op, args, false, err);
+    if (strcmp(name, "snapshot-unmark") == 0) /* too late once a byte has moved */
+        return json_is_true(json_object_get(op->plan, "moved")) ||
+               deed_write_state(op, args, err);
     if (strcmp(name, "process-switch") == 0)
         return vm_switch(daemon->vm, err) && daemon_process_changed(daemon);
     if (strcmp(name, "clients-release") == 0) {
@@ -134,6 +113,10 @@ static bool deed_at_once(struct operation *op, const char *name, const json_t *a
     }
     if (strcmp(name, "commit") == 0)
         return true;
+    if (strcmp(name, "adopt-cancel") == 0) {
+        json_object_set_new(op->plan, "adopt", json_false());
+        return runner_write_journal(op->runner, err);
+    }
     err_set(err, REASON_BAD_PLAN, "There is no deed '%s'", name);
     return false;
 }
@@ -158,7 +141,7 @@ void operation_deed_timer_cb(evutil_socket_t fd, short what, void *arg)
         return;
     }
     evutil_gettimeofday(&now, NULL);
-    if (link_in_flight(vm_main(op->daemon->vm)) == 0) {
+    if (!vm_main(op->daemon->vm) || link_in_flight(vm_main(op->daemon->vm)) == 0) {
         deed_finish(op, true, NULL);
     } else if (now.tv_sec * 1000000LL + now.tv_usec < op->deed_deadline) {
         event_add(op->deed_timer, &poll);

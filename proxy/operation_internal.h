@@ -17,6 +17,7 @@ enum operation_stage {
     STAGE_SAVE_AS,      /* before a revert: keep the present state */
     STAGE_GO_ON,        /* the revert failed: let the guest run ... */
     STAGE_UNSAVE,       /* ... and delete the snapshot again */
+    STAGE_RECOVER,      /* settle a journal */
     STAGE__COUNT
 };
 
@@ -34,7 +35,7 @@ struct operation {
     struct world world;
     json_t *plan;
     struct runner *runner;
-    json_t *deleted;            /* names, for the result */
+    json_t *journal;            /* STAGE_RECOVER: what is to be settled */
     struct err failure;         /* of the stage that made the later ones necessary */
     struct event *start;        /* begins a stage from the loop */
     /* A deed that runs. */

@@ -6,6 +6,7 @@
 
 #include "policy/plan.h"
 #include "policy/planner.h"
+#include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
@@ -30,7 +31,9 @@ void operation_enter(struct operation *op, enum operation_stage stage)
 
 static void operation_stage_done(struct operation *op)
 {
-    operation_announce(op, state_str(op->plan, "operation"));
+    if (op->stage != STAGE_GO_ON &&
+        (op->stage != STAGE_RECOVER || json_object_get(op->plan, "after")))
+        operation_announce(op, state_str(op->plan, "operation"));
     switch (op->stage) {
     case STAGE_SAVE_AS:
         operation_enter(op, STAGE_MAIN);
@@ -119,6 +122,9 @@ static bool operation_journal(void *arg, const json_t *journal, struct err *err)
 {
     const struct operation *op = arg;
 
+    /* A recovery is made anew from the old journal when it is interrupted itself. */
+    if (op->stage == STAGE_RECOVER)
+        return true;
     return store_write_journal(op->daemon->store, journal, err);
 }
 
@@ -154,8 +160,10 @@ static bool operation_plan(struct operation *op, struct err *err)
         break;
     case STAGE_GO_ON:
         op->plan = plan_new(op->kind, state_str(op->request, "name"));
-        plan_add(op->plan, step_command("cont", "qemu", NULL, "cont", NULL,
-                                        expect_status("running", NULL)));
+        plan_add(op->plan, planner_cont());
+        break;
+    case STAGE_RECOVER:
+        op->plan = planner_recover(&op->world, state, op->journal);
         break;
     case STAGE_UNSAVE:
         request = json_pack("{s:O}", "name", json_object_get(op->request, "save-as"));
@@ -180,7 +188,7 @@ static bool operation_become_job(struct operation *op, struct err *err)
     struct job *job;
     json_t *list;
 
-    if (op->job_id)
+    if (op->job_id || op->stage == STAGE_RECOVER)
         return true;
     job = jobs_add(op->daemon->jobs, id, op->kind, err);
     if (!job)
@@ -252,7 +260,7 @@ static void operation_collected(void *arg, bool ok, struct world *world, struct 
     if (op->stage == STAGE_SAVE_AS || op->stage == STAGE_MAIN)
         op->was_running |= strcmp(world_status(&op->world), "running") == 0;
     args = json_pack("{s:O, s:b}", "steps", json_object_get(op->plan, "steps"), "dry-run",
-                     op->dry_run);
+                     op->dry_run && op->stage != STAGE_RECOVER);
     worker_run(op->daemon->worker, deed_preflight, args, operation_preflight_cb,
                operation_box_new(op));
     json_decref(args);
@@ -264,6 +272,13 @@ void operation_start_cb(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    if (op->stage == STAGE_RECOVER &&
+        planner_journal_committed(op->journal, op->daemon->store->state)) {
+        struct world nothing = { .args = op->daemon->args };
+
+        operation_collected(op, true, &nothing, NULL);
+        return;
+    }
     op->collect = collect_start(op->daemon, op->daemon->store->state, true, operation_collected,
                                 op);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,9 @@
 #include <unistd.h>
 
 #include "policy/reason.h"
+
+/* A killed process may have to write out a lot before it is gone. */
+#define PROCESS_END_MS 5000
 
 struct process {
     pid_t pid;
@@ -155,6 +159,19 @@ struct process *process_adopt(struct event_base *base, pid_t pid, unsigned long 
         return NULL;
     }
     return process;
+}
+
+void process_end_stale(pid_t pid, unsigned long long start_time)
+{
+    struct pollfd gone = { .events = POLLIN };
+
+    gone.fd = pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    if (gone.fd < 0)
+        return;
+    if (process_read_start_time(pid) == start_time &&
+        syscall(SYS_pidfd_send_signal, gone.fd, SIGKILL, NULL, 0) == 0)
+        poll(&gone, 1, PROCESS_END_MS);
+    close(gone.fd);
 }
 
 void process_free(struct process *process)

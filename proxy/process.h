@@ -30,6 +30,10 @@ struct process *process_spawn(struct event_base *base, char *const argv[], int l
 struct process *process_adopt(struct event_base *base, pid_t pid, unsigned long long start_time,
                               process_exited_cb *exited, void *arg);
 
+/* SIGKILL to a process that an earlier proxy started, if it still lives; returns when it is gone, or
+ * after some seconds. */
+void process_end_stale(pid_t pid, unsigned long long start_time);
+
 /* Does not end the process. */
 void process_free(struct process *process);
 

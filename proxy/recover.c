@@ -5,11 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "policy/planner.h"
 #include "policy/planner_layers.h"
 #include "policy/state.h"
 #include "proxy/collect.h"
 #include "proxy/deeds.h"
 #include "proxy/log.h"
+#include "proxy/operation.h"
 
 /* Runs the deeds of that name in the plan's steps, or in the undo lists of them. */
 static void recover_deeds(const json_t *plan, const char *name, bool undo)
@@ -58,19 +60,9 @@ static bool recover_fits(struct daemon *daemon, const json_t *state)
     return ok;
 }
 
-/* new: the record of a create without its snapshot: the overlays stay, as layers without a name. */
-static json_t *recover_adopted(const json_t *plan, const json_t *state)
-{
-    json_t *adopted = json_deep_copy(json_object_get(plan, "after"));
-
-    state_snapshot_remove(adopted, state_str(plan, "name"));
-    json_object_set(adopted, "current", json_object_get(state, "current"));
-    return adopted;
-}
-
 static bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)
 {
-    json_t *adopted = recover_adopted(plan, daemon->store->state);
+    json_t *adopted = planner_adopted(plan, daemon->store->state);
     bool ok = true;
 
     if (json_is_true(json_object_get(plan, "adopt")) && recover_fits(daemon, adopted)) {
@@ -101,31 +93,50 @@ static bool recover_revert(struct daemon *daemon, const json_t *plan, bool commi
     return true;
 }
 
-static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
+/* The record that the images' headers fit: the present one, or, when a merge was ended and not
+ * recorded any more, one of those that would have followed.  NULL: none; the start then refuses, and
+ * says which image does not fit. */
+static const json_t *recover_fitting(struct daemon *daemon, const json_t *plan)
 {
     json_t *step;
     size_t i;
 
-    log_warn("snapshot-delete of '%s' was interrupted: delete it again to finish",
-             state_str(plan, "name"));
     if (recover_fits(daemon, daemon->store->state))
-        return true;
-    /* A merge was ended and not recorded any more: one of the records that would have followed. */
+        return daemon->store->state;
     json_array_foreach(json_object_get(plan, "steps"), i, step) {
         const json_t *state = json_object_get(json_object_get(step, "args"), "state");
 
         if (state && recover_fits(daemon, state))
-            return store_write(daemon->store, state, err);
+            return state;
     }
-    return true; /* the start refuses, and says which image does not fit */
+    return NULL;
+}
+
+static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
+{
+    const json_t *fitting = recover_fitting(daemon, plan);
+    json_t *args, *result = NULL;
+    struct err warn = ERR_INIT;
+
+    log_warn("snapshot-delete of '%s' was interrupted: delete it again to finish",
+             state_str(plan, "name"));
+    if (!fitting)
+        return true;
+    if (fitting != daemon->store->state && !store_write(daemon->store, fitting, err))
+        return false;
+    args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
+    if (!deeds_find("files-remove")(args, &result, &warn))
+        log_warn("%s", warn.desc);
+    err_clear(&warn);
+    json_decref(args);
+    return true;
 }
 
 static bool recover_settle(struct daemon *daemon, const json_t *journal, struct err *err)
 {
     const json_t *plan = json_object_get(journal, "plan");
     const char *operation = state_str(plan, "operation");
-    bool committed = json_is_true(json_object_get(journal, "committed")) ||
-                     json_equal(json_object_get(plan, "after"), daemon->store->state);
+    bool committed = planner_journal_committed(journal, daemon->store->state);
 
     if (!operation || !state_str(plan, "name"))
         return true;
@@ -154,47 +165,30 @@ bool recover_cold(struct daemon *daemon, struct err *err)
     return ok;
 }
 
-/* Was the guest stopped by a step of the plan? */
-static bool recover_has_stop(const json_t *plan)
+bool recover_wants_next(struct daemon *daemon)
 {
-    json_t *step;
-    size_t i;
+    struct err err = ERR_INIT;
+    json_t *journal = NULL;
+    bool wants = store_read_journal(daemon->store, &journal, &err) && journal &&
+                 planner_journal_committed(journal, daemon->store->state);
 
-    json_array_foreach(json_object_get(plan, "steps"), i, step)
-        if (strcmp(state_str(step, "step"), "stop") == 0)
-            return true;
-    return false;
-}
-
-static void recover_cont_cb(void *arg, enum link_answer answer, const char *text, size_t len,
-                            const struct message_reply *reply)
-{
-    (void)arg;
-    (void)text;
-    (void)len;
-    (void)reply;
-    log_warn("the guest %s", answer == ANSWER_RETURN ? "goes on" : "could not be continued");
+    err_clear(&err);
+    json_decref(journal);
+    return wants;
 }
 
 void recover_hot(struct daemon *daemon)
 {
     struct err err = ERR_INIT;
     json_t *journal = NULL;
-    const json_t *plan;
 
-    if (!daemon->adopted)
+    if (!daemon->adopted || daemon->operation)
         return;
     if (!store_read_journal(daemon->store, &journal, &err)) {
         daemon->stuck = strdup(err.desc);
         err_clear(&err);
-        return;
+    } else if (journal) {
+        operation_recover(daemon, journal);
     }
-    if (!journal)
-        return;
-    plan = json_object_get(journal, "plan");
-    daemon->stuck = strdup("an operation was interrupted when its proxy ended; it is settled when "
-                           "QEMU is started the next time");
-    if (recover_has_stop(plan))
-        link_send_command(vm_main(daemon->vm), "cont", NULL, -1, recover_cont_cb, daemon);
     json_decref(journal);
 }

@@ -7,8 +7,9 @@
  * name.  A revert goes back before its commit point and forward behind it.  A delete stays marked,
  * on the last record that fits the headers of the images.
  *
- * Hot (QEMU runs): the guest goes on if the operation had stopped it; new operations are refused
- * until the next start, which is a cold one.
+ * Hot (QEMU runs): QEMU's graph decides.  A plan is made (policy/planner_recover.c) and carried out
+ * as an operation: the guest goes on if the operation had stopped it, a create keeps its overlays or
+ * drops them, a delete stays marked, a revert is taken back or, behind its commit point, finished.
  */
 #ifndef PROXY_RECOVER_H
 #define PROXY_RECOVER_H
@@ -17,6 +18,9 @@
 
 /* Before QEMU is started: settles what the journal says. */
 bool recover_cold(struct daemon *daemon, struct err *err);
+
+/* Was a revert interrupted after its commit point, so that a second QEMU is the VM? */
+bool recover_wants_next(struct daemon *daemon);
 
 /* QEMU was found running and answers. */
 void recover_hot(struct daemon *daemon);

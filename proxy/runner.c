@@ -46,7 +46,7 @@ static void runner_end(struct runner *runner, enum runner_end end)
     runner->env->finished(runner->arg, end, &runner->err);
 }
 
-static bool runner_write_journal(struct runner *runner, struct err *err)
+bool runner_write_journal(struct runner *runner, struct err *err)
 {
     json_t *journal = json_pack("{s:i, s:b, s:O}", "format", STATE_FORMAT, "committed",
                                 runner->committed, "plan", runner->plan);
@@ -79,7 +79,7 @@ static void runner_turn_back(struct runner *runner, struct err *why)
 void runner_step_done(struct runner *runner)
 {
     const json_t *step = runner_current(runner);
-    bool commit = !runner->undoing && json_is_true(json_object_get(step, "commit-point"));
+    bool commit = !runner->undoing && !runner->committed && json_is_true(json_object_get(step, "commit-point"));
 
     log_debug("step %s: done", state_str(step, "step"));
     runner->phase = RUNNER_IDLE;
@@ -143,6 +143,25 @@ void runner_fail(struct runner *runner, struct err *err)
 
 /* ---- actions ---- */
 
+/* The human monitor says in words what went wrong, and nothing when all is well; a debugger that is
+ * waited for is well. */
+static void runner_check_human(struct runner *runner, const json_t *step,
+                               const struct message_reply *reply)
+{
+    const char *execute = state_str(json_object_get(step, "command"), "execute");
+    json_t *value;
+    const char *text;
+
+    if (strcmp(execute, "human-monitor-command") != 0)
+        return;
+    value = json_loadb(reply->value.at, reply->value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    text = json_string_value(value);
+    if (text && text[strspn(text, " \r\n\t")] != '\0' && strncmp(text, "Waiting for gdb", 15) != 0)
+        err_set(&runner->refusal, REASON_QEMU_FAILED, "QEMU refused '%s': %s",
+                state_str(step, "step"), text);
+    json_decref(value);
+}
+
 static void runner_answer_cb(void *arg, enum link_answer answer, const char *text, size_t len,
                              const struct message_reply *reply)
 {
@@ -162,10 +181,12 @@ static void runner_answer_cb(void *arg, enum link_answer answer, const char *tex
         err_set(&runner->refusal, REASON_QEMU_FAILED, "QEMU refused '%s': %s",
                 state_str(step, "step"), desc ? desc : "no reason given");
         json_decref(error);
-    } else if (json_is_true(json_object_get(step, "moves"))) {
-        json_object_set_new(runner->plan, "moved", json_true());
+    } else if (answer == ANSWER_RETURN) {
+        if (json_is_true(json_object_get(step, "moves")))
+            json_object_set_new(runner->plan, "moved", json_true());
+        runner_check_human(runner, step, reply);
     }
-    if (answer == ANSWER_ERROR && !expect_query(json_object_get(step, "expect"))) {
+    if (runner->refusal.set && !expect_query(json_object_get(step, "expect"))) {
         struct err err = ERR_INIT;
 
         runner_take_refusal(runner, &err);
@@ -296,6 +317,7 @@ struct runner *runner_new(struct event_base *base, json_t *plan, const struct ru
     runner->arg = arg;
     runner->plan = json_incref(plan);
     runner->list = json_incref(json_object_get(plan, "steps"));
+    runner->committed = json_is_true(json_object_get(plan, "forward-only"));
     runner->turn = event_new(base, -1, 0, runner_turn_cb, runner);
     runner->watchdog = event_new(base, -1, 0, runner_watchdog_cb, runner);
     if (!runner->turn || !runner->watchdog)

@@ -53,6 +53,9 @@ void runner_free(struct runner *runner);
 /* Before the commit point: take everything back.  False: it is too late for that. */
 bool runner_cancel(struct runner *runner);
 
+/* Writes the journal anew: the plan has changed in a way that a restart has to know. */
+bool runner_write_journal(struct runner *runner, struct err *err);
+
 bool runner_committed(const struct runner *runner);
 
 #endif

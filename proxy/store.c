@@ -19,6 +19,7 @@
 #define STORE_STATE "state.json"
 #define STORE_JOURNAL "journal.json"
 #define STORE_PROCESS "process.json"
+#define STORE_PROCESS_NEXT "process.next.json"
 #define STORE_MEMORY "memory"
 
 static char *store_printf(const char *fmt, const char *a, const char *b)
@@ -184,19 +185,33 @@ bool store_write_process(struct store *store, long pid, unsigned long long start
     return ok && durable_write(store->dirfd, STORE_PID, text, strlen(text), err);
 }
 
-bool store_read_process(struct store *store, json_t **out, struct err *err)
+bool store_write_next(struct store *store, long pid, unsigned long long start, struct err *err)
 {
-    return durable_read_json(store->dirfd, STORE_PROCESS, out, err);
+    json_t *process = json_pack("{s:i, s:I, s:I}", "format", STATE_FORMAT, "pid", (json_int_t)pid,
+                                "start", (json_int_t)start);
+    bool ok = durable_write_json(store->dirfd, STORE_PROCESS_NEXT, process, err);
+
+    json_decref(process);
+    return ok;
+}
+
+bool store_read_process(struct store *store, bool next, json_t **out, struct err *err)
+{
+    return durable_read_json(store->dirfd, next ? STORE_PROCESS_NEXT : STORE_PROCESS, out, err);
+}
+
+void store_forget_next(struct store *store)
+{
+    unlinkat(store->dirfd, STORE_PROCESS_NEXT, 0);
+    unlinkat(store->dirfd, STORE_SOCKET_NEXT, 0);
 }
 
 void store_forget_process(struct store *store)
 {
-    static const char *const files[] = {
-        STORE_PROCESS, STORE_PID, STORE_SOCKET, STORE_SOCKET_NEXT, NULL,
-    };
-
-    for (size_t i = 0; files[i]; i++)
-        unlinkat(store->dirfd, files[i], 0);
+    unlinkat(store->dirfd, STORE_PROCESS, 0);
+    unlinkat(store->dirfd, STORE_PID, 0);
+    unlinkat(store->dirfd, STORE_SOCKET, 0);
+    store_forget_next(store);
 }
 
 static bool store_memory_known(const struct store *store, const char *name)

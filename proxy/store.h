@@ -8,6 +8,7 @@
  *   qemu.sock      QEMU's private monitor; qemu.next.sock while a second QEMU loads
  *   qemu.pid       its pid, for people and scripts
  *   process.json   { format, pid, start, argv }: to find it again; argv as the user wrote it
+ *   process.next.json   the same of a second QEMU, while there is one
  *
  * Rules: mode 0700, owned by us, one proxy at a time (flock on the folder).  Every file is replaced
  * as a whole (durable.h).  A newer format is refused, not guessed at.
@@ -48,9 +49,12 @@ bool store_remove_journal(struct store *store, struct err *err);
 
 bool store_write_process(struct store *store, long pid, unsigned long long start,
                          const json_t *argv, struct err *err);
-/* new: process.json, or NULL in *out. */
-bool store_read_process(struct store *store, json_t **out, struct err *err);
+bool store_write_next(struct store *store, long pid, unsigned long long start, struct err *err);
+/* new: process.json (or that of the second one), or NULL in *out. */
+bool store_read_process(struct store *store, bool next, json_t **out, struct err *err);
+/* All that says how to find QEMU; or only what says so of the second one. */
 void store_forget_process(struct store *store);
+void store_forget_next(struct store *store);
 
 /* Removes files in memory/ that the record does not name. */
 void store_sweep_memory(struct store *store);

@@ -40,7 +40,7 @@ static void instance_gone(struct instance *instance)
         return;
     if (instance == vm->next) {
         vm->next = NULL;
-        unlinkat(vm->store->dirfd, STORE_SOCKET_NEXT, 0);
+        store_forget_next(vm->store);
         if (vm->done) {
             err_set(&err, REASON_QEMU_FAILED, "The second QEMU ended at its start (%s %d): its "
                     "message is in the proxy's log",
@@ -87,7 +87,15 @@ static void instance_ready(void *arg)
     if (instance == vm->next)
         vm_finish(vm, true, NULL);
     else
-        vm->ops->ready(vm->arg);
+        vm_announce(vm);
+}
+
+void vm_announce(struct vm *vm)
+{
+    if (vm->announced)
+        return;
+    vm->announced = true;
+    vm->ops->ready(vm->arg);
 }
 
 static void instance_event(void *arg, const char *text, size_t len,
@@ -227,43 +235,40 @@ bool vm_start(struct vm *vm, char *const argv[], struct err *err)
     return false;
 }
 
-bool vm_adopt(struct vm *vm, bool *found, struct err *err)
+struct instance *instance_adopt(struct vm *vm, bool next, struct err *err)
 {
-    struct instance *instance;
+    struct instance *instance = instance_new(vm, next ? STORE_SOCKET_NEXT : STORE_SOCKET);
     json_t *record;
     int fd;
 
-    *found = false;
-    if (!store_read_process(vm->store, &record, err))
-        return false;
-    instance = instance_new(vm, STORE_SOCKET);
+    if (!store_read_process(vm->store, next, &record, err)) {
+        free(instance);
+        return NULL;
+    }
     instance->process =
         process_adopt(vm->base, (pid_t)json_integer_value(json_object_get(record, "pid")),
                       (unsigned long long)json_integer_value(json_object_get(record, "start")),
                       instance_exited, instance);
-    if (!instance->process) {
-        json_decref(record);
-        free(instance);
-        return true;
-    }
-    if (!json_equal(json_object_get(record, "argv"), vm->user_argv)) {
+    if (instance->process && !next && !json_equal(json_object_get(record, "argv"), vm->user_argv))
         err_set(err, REASON_WRONG_STATE, "This VM's QEMU (pid %ld) is running with another command "
                 "line: end it first, or start the proxy with that command line",
                 (long)process_pid(instance->process));
-        json_decref(record);
-        instance_free(instance);
-        return false;
-    }
     json_decref(record);
-    fd = sock_connect_at(vm->store->dirfd, STORE_SOCKET, err);
+    fd = instance->process && !err->set
+             ? sock_connect_at(vm->store->dirfd, instance->socket, err) : -1;
     if (fd < 0) {
         instance_free(instance);
-        return false;
+        return NULL;
     }
     instance->link = link_new(vm->base, fd, &instance_ops, instance);
-    vm->main = instance;
-    *found = true;
-    return true;
+    return instance;
+}
+
+bool vm_adopt(struct vm *vm, bool *found, struct err *err)
+{
+    vm->main = instance_adopt(vm, false, err);
+    *found = vm->main != NULL;
+    return !err->set;
 }
 
 void vm_attach(struct vm *vm, int fd)

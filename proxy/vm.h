@@ -42,6 +42,11 @@ void vm_free(struct vm *vm);
 bool vm_start(struct vm *vm, char *const argv[], struct err *err);
 /* Finds main running; *found says whether there was one. */
 bool vm_adopt(struct vm *vm, bool *found, struct err *err);
+/* The same for a second QEMU that an earlier proxy had started; ready (may be NULL) is called when it
+ * answers. */
+bool vm_adopt_next(struct vm *vm, vm_done_cb *ready, void *arg);
+/* Ends it without looking at it. */
+void vm_end_stale_next(struct vm *vm);
 /* Attaches to a monitor that somebody else's QEMU listens on (steals fd). */
 void vm_attach(struct vm *vm, int fd);
 

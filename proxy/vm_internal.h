@@ -25,6 +25,7 @@ struct vm {
     void *arg;
     struct instance *main, *next;
     bool ending_main, redirected;
+    bool announced;             /* ops->ready() was called */
     vm_done_cb *done;           /* of the one thing that is going on with next or main */
     void *done_arg;
     struct event *timeout;
@@ -33,6 +34,13 @@ struct vm {
 /* Starts a process and connects to it; the listening socket stays with QEMU alone. */
 struct instance *instance_start(struct vm *vm, const char *socket, char *const argv[],
                                 struct err *err);
+
+/* new: the process that process.json (or process.next.json) names, connected to; NULL without an error
+ * when none lives. */
+struct instance *instance_adopt(struct vm *vm, bool next, struct err *err);
+
+/* The clients can be served. */
+void vm_announce(struct vm *vm);
 
 /* Says in the state folder which process main is. */
 bool vm_record_main(struct vm *vm, struct err *err);

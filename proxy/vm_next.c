@@ -22,9 +22,41 @@ void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *ar
         err_clear(&err);
         return;
     }
+    if (!store_write_next(vm->store, process_pid(vm->next->process),
+                          process_start_time(vm->next->process), &err)) {
+        log_warn("%s", err.desc);
+        err_clear(&err);
+    }
     vm->done = done;
     vm->done_arg = arg;
     event_add(vm->timeout, &limit);
+}
+
+bool vm_adopt_next(struct vm *vm, vm_done_cb *ready, void *arg)
+{
+    struct err err = ERR_INIT;
+
+    vm->next = instance_adopt(vm, true, &err);
+    if (err.set)
+        log_warn("%s", err.desc);
+    err_clear(&err);
+    if (!vm->next)
+        return false;
+    vm->done = ready;
+    vm->done_arg = arg;
+    return true;
+}
+
+void vm_end_stale_next(struct vm *vm)
+{
+    struct err err = ERR_INIT;
+    json_t *record = NULL;
+
+    if (store_read_process(vm->store, true, &record, &err) && record)
+        process_end_stale((pid_t)json_integer_value(json_object_get(record, "pid")),
+                          (unsigned long long)json_integer_value(json_object_get(record, "start")));
+    json_decref(record);
+    err_clear(&err);
 }
 
 /* instance_gone() reports the end of next as a failure to start; here it is what was wanted. */
@@ -94,5 +126,7 @@ bool vm_switch(struct vm *vm, struct err *err)
         log_warn("%s", warn.desc);
         err_clear(&warn);
     }
+    store_forget_next(vm->store);
+    vm_announce(vm);
     return true;
 }

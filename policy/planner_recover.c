@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What an interrupted operation leaves behind while QEMU runs on: from the journal and the world to
+ * a plan that settles it.  Nothing is guessed: QEMU's graph says whether the disks have moved.  The
+ * plan only goes forward, and can be made anew from the same journal when it is interrupted itself.
+ */
+#include <string.h>
+
+#include "policy/disks.h"
+#include "policy/plan.h"
+#include "policy/planner.h"
+#include "policy/planner_steps.h"
+#include "policy/state.h"
+
+struct recovery {
+    const struct world *world;
+    const json_t *state;
+    const json_t *old;          /* the interrupted plan */
+    json_t *plan;
+};
+
+static bool recovery_has_step(const json_t *plan, const char *name)
+{
+    json_t *step;
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        if (strcmp(state_str(step, "step"), name) == 0)
+            return true;
+    return false;
+}
+
+/* Jobs of the operation's own steps. */
+static void recovery_end_jobs(struct recovery *recovery)
+{
+    json_t *job;
+    size_t i;
+
+    json_array_foreach(recovery->world->jobs, i, job) {
+        const char *id = state_str(job, "id");
+
+        if (!id || strncmp(id, "qsnap-", 6) != 0)
+            continue;
+        plan_add(recovery->plan, planner_cancel_job(id));
+        plan_add(recovery->plan, step_lenient(planner_dismiss_job(id)));
+    }
+}
+
+/* The guest goes on if it was the operation that had stopped it. */
+static void recovery_cont(struct recovery *recovery)
+{
+    if (recovery_has_step(recovery->old, "stop") &&
+        strcmp(world_status(recovery->world), "running") != 0)
+        plan_add(recovery->plan, planner_cont());
+}
+
+/* Appends the undo steps of the old plan's steps of that name. */
+static void recovery_undo_of(struct recovery *recovery, const char *name)
+{
+    json_t *step, *undo;
+    size_t i, k;
+
+    json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
+        if (strcmp(state_str(step, "step"), name) != 0)
+            continue;
+        json_array_foreach(json_object_get(step, "undo"), k, undo)
+            plan_add(recovery->plan, json_deep_copy(undo));
+    }
+}
+
+static bool recovery_node_exists(const struct recovery *recovery, const char *node)
+{
+    return node && graph_node_find(recovery->world->graph, node) != NULL;
+}
+
+/* Is one of the new overlays the active layer of a disk? */
+static bool recovery_overlay_attached(const struct recovery *recovery)
+{
+    const json_t *after = json_object_get(recovery->old, "after");
+    const char *id;
+    json_t *layer;
+
+    json_object_foreach(json_object_get(after, "layers"), id, layer) {
+        const char *node = state_str(layer, "node");
+
+        if (!state_layer(recovery->state, id) && node &&
+            graph_disk_by_node(recovery->world->graph, node))
+            return true;
+    }
+    return false;
+}
+
+json_t *planner_adopted(const json_t *plan, const json_t *state)
+{
+    json_t *adopted = json_deep_copy(json_object_get(plan, "after"));
+
+    state_snapshot_remove(adopted, state_str(plan, "name"));
+    json_object_set(adopted, "current", json_object_get(state, "current"));
+    return adopted;
+}
+
+static void recovery_drop_overlays(struct recovery *recovery)
+{
+    json_t *step;
+    size_t i;
+
+    json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
+        const json_t *arguments = json_object_get(json_object_get(step, "command"), "arguments");
+        const char *name = state_str(step, "step");
+
+        if (strcmp(name, "blockdev-add") == 0 &&
+            recovery_node_exists(recovery, state_str(arguments, "node-name")))
+            plan_add(recovery->plan, json_deep_copy(json_array_get(json_object_get(step, "undo"),
+                                                                   0)));
+    }
+    recovery_undo_of(recovery, "overlay-create");
+}
+
+static void recovery_create(struct recovery *recovery)
+{
+    recovery_end_jobs(recovery);
+    if (recovery_has_step(recovery->old, "migrate"))
+        plan_add(recovery->plan,
+                 step_lenient(step_command("migrate-cancel", "qemu", NULL, "migrate_cancel", NULL,
+                                           json_pack("{s:s}", "is", "any"))));
+    recovery_cont(recovery);
+    if (recovery_overlay_attached(recovery))
+        plan_add(recovery->plan,
+                 step_deed("state-write", NULL,
+                           json_pack("{s:o}", "state",
+                                     planner_adopted(recovery->old, recovery->state))));
+    else
+        recovery_drop_overlays(recovery);
+    recovery_undo_of(recovery, "getfd");
+    recovery_undo_of(recovery, "migrate-capabilities");
+    recovery_undo_of(recovery, "migrate-parameters");
+    recovery_undo_of(recovery, "memory-create");
+}
+
+static bool recovery_fits(const struct recovery *recovery, const json_t *state)
+{
+    struct vm_disks all;
+    struct err err = ERR_INIT;
+    const char *key;
+    json_t *disk;
+    bool ok = true;
+
+    disks_list(recovery->world, &all);
+    json_object_foreach(json_object_get(state, "disks"), key, disk) {
+        const struct vm_disk *found = disks_find(&all, key);
+
+        ok = ok && found && disks_match_record(recovery->world, state, found, &err);
+    }
+    disks_clear(&all);
+    err_clear(&err);
+    return ok;
+}
+
+/* The record that describes the chains that QEMU has: the present one, or one of those that the
+ * plan would have written (borrowed). */
+static const json_t *recovery_fitting(const struct recovery *recovery)
+{
+    json_t *step;
+    size_t i;
+
+    if (recovery_fits(recovery, recovery->state))
+        return recovery->state;
+    json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
+        const json_t *state = json_object_get(json_object_get(step, "args"), "state");
+
+        if (state && recovery_fits(recovery, state))
+            return state;
+    }
+    return NULL;
+}
+
+/* Does the record name the file, as a layer or as saved memory? */
+static bool recovery_file_needed(const json_t *state, const char *file)
+{
+    const char *id, *memory;
+    json_t *object;
+    size_t i;
+
+    json_object_foreach(json_object_get(state, "layers"), id, object)
+        if (strcmp(state_str(object, "real"), file) == 0)
+            return true;
+    json_array_foreach(json_object_get(state, "snapshots"), i, object) {
+        memory = state_str(json_object_get(object, "memory"), "file");
+        if (memory && strcmp(memory, file) == 0)
+            return true;
+    }
+    return false;
+}
+
+json_t *planner_unneeded(const json_t *plan, const json_t *state)
+{
+    json_t *files = json_array();
+    json_t *step, *file;
+    size_t i, k;
+
+    json_array_foreach(json_object_get(plan, "steps"), i, step) {
+        if (strcmp(state_str(step, "step"), "files-remove") != 0)
+            continue;
+        json_array_foreach(json_object_get(json_object_get(step, "args"), "files"), k, file)
+            if (!recovery_file_needed(state, json_string_value(file)))
+                json_array_append(files, file);
+    }
+    return files;
+}
+
+/* Children that were merged: their nodes and files. */
+static void recovery_drop_merged(struct recovery *recovery, const json_t *fitting)
+{
+    json_t *step;
+    size_t i;
+
+    json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
+        const json_t *arguments = json_object_get(json_object_get(step, "command"), "arguments");
+
+        if (strcmp(state_str(step, "step"), "blockdev-del") == 0 &&
+            recovery_node_exists(recovery, state_str(arguments, "node-name")))
+            plan_add(recovery->plan, json_deep_copy(step)); /* lenient: refused while in use */
+    }
+    plan_add(recovery->plan,
+             step_lenient(step_deed("files-remove", NULL,
+                                    json_pack("{s:o}", "files",
+                                              planner_unneeded(recovery->old, fitting)))));
+}
+
+static void recovery_delete(struct recovery *recovery)
+{
+    const json_t *fitting;
+
+    recovery_end_jobs(recovery);
+    fitting = recovery_fitting(recovery);
+    if (fitting && fitting != recovery->state)
+        plan_add(recovery->plan, step_deed("state-write", NULL,
+                                           json_pack("{s:O}", "state", fitting)));
+    recovery_cont(recovery);
+    if (fitting)
+        recovery_drop_merged(recovery, fitting);
+}
+
+/* What the plan had left to do behind its commit point. */
+static void recovery_finish(struct recovery *recovery)
+{
+    bool behind = false;
+    json_t *step;
+    size_t i;
+
+    json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
+        if (behind)
+            plan_add(recovery->plan, json_deep_copy(step));
+        behind = behind || json_is_true(json_object_get(step, "commit-point"));
+    }
+    json_object_set(recovery->plan, "after", json_object_get(recovery->old, "after"));
+    json_object_set(recovery->plan, "method", json_object_get(recovery->old, "method"));
+    json_object_set(recovery->plan, "run-state", json_object_get(recovery->old, "run-state"));
+}
+
+static void recovery_revert(struct recovery *recovery)
+{
+    plan_add(recovery->plan, step_deed("process-discard", NULL, json_object()));
+    recovery_undo_of(recovery, "overlay-create");
+    recovery_cont(recovery);
+}
+
+bool planner_journal_committed(const json_t *journal, const json_t *state)
+{
+    const json_t *after = json_object_get(json_object_get(journal, "plan"), "after");
+
+    return json_is_true(json_object_get(journal, "committed")) || state_is_after(state, after);
+}
+
+json_t *planner_recover(const struct world *world, const json_t *state, const json_t *journal)
+{
+    struct recovery recovery = {
+        .world = world,
+        .state = state,
+        .old = json_object_get(journal, "plan"),
+    };
+    const char *operation = state_str(recovery.old, "operation");
+
+    recovery.plan = plan_new(operation, state_str(recovery.old, "name"));
+    json_object_set_new(recovery.plan, "forward-only", json_true());
+    if (planner_journal_committed(journal, state))
+        recovery_finish(&recovery);
+    else if (strcmp(operation, "snapshot-create") == 0)
+        recovery_create(&recovery);
+    else if (strcmp(operation, "snapshot-delete") == 0)
+        recovery_delete(&recovery);
+    else
+        recovery_revert(&recovery);
+    return recovery.plan;
+}
