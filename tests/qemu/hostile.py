@@ -166,14 +166,15 @@ class Steps:
         """Waits until it stands there; the step's line."""
         assert self._held.wait(timeout * harness.SLOW), f"not reached: {self.lines[-5:]}"
         line = self.lines[-1]
-        harness.poll(self._blocked, timeout, "the proxy to stand still")
+        harness.poll(self.stands, timeout, "the proxy to stand still")
         return line.rsplit(" ", 1)[1]
 
     def reached(self, timeout):
         """Whether it came that far within the time."""
         return self._held.wait(timeout)
 
-    def _blocked(self):
+    def stands(self):
+        """Whether the proxy waits to write a line."""
         with open(f"/proc/{self.p.process.pid}/syscall", encoding="ascii") as file:
             return file.read().split()[1:2] == ["0x2"]  # in write(2, ...)
 

@@ -28,6 +28,11 @@ OPERATIONS = {
 }
 
 
+def gone(pid):
+    """Waits until nothing of the process is left.  (test_a_start_right_behind_a_kill does not.)"""
+    harness.poll(lambda: not os.path.exists(f"/proc/{pid}"), 10, f"process {pid} to be gone")
+
+
 class Scene:
     """A guest on two disks with the snapshots s0 and s1, and an operation to break."""
 
@@ -55,13 +60,15 @@ class Scene:
         if proxy_first:
             p.kill()
         self.steps.go()
-        for pid, line in harness.marked_processes(self.t.marker).items():
-            if str(p.serial.path) in line or str(p.state) in line:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-        harness.poll(lambda: not self.qemus(), 5, "QEMU to end")
+        pids = [pid for pid, line in harness.marked_processes(self.t.marker).items()
+                if str(p.serial.path) in line or str(p.state) in line]
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        for pid in pids:
+            gone(pid)
 
     def qemus(self):
         mine = str(self.p.serial.path)
@@ -113,22 +120,31 @@ def cold_content(s, last, reverted):
     scene.check_disks(p)
 
 
+def ends_or_stands(p, steps, sent):
+    """Waits; true: it stands still behind the step, false: the operation was over before."""
+    while True:
+        try:
+            p.qmp.reply(sent, 0.005)
+            return False
+        except qmp.Timeout:
+            if steps.reached(0.005) and steps.stands():
+                return True
+
+
 def breaks(s, command, step, kind):
     """Breaks the operation behind its nth step; false when it has no such step."""
     p, steps = s.p, s.steps
     steps.hold(step)
     sent = p.qmp.send(command, OPERATIONS[command])
-    while not steps.reached(0.005):
-        try:
-            p.qmp.reply(sent, 0.005)
-        except (AssertionError, qmp.Closed):
-            continue
-        return None                     # the operation was over before
-    name = steps.held()
+    if not ends_or_stands(p, steps, sent):
+        return None
+    name = steps.lines[-1].rsplit(" ", 1)[1]
     before_hold = p.serial.last()
     if kind == "qemu":
-        # The moment is the step; which of two QEMUs dies is the first one, the guest's.
-        os.kill(p.qemu_pid(), signal.SIGKILL)
+        pid = p.qemu_pid()
+        if pid is None:
+            return name                 # ended by the revert itself at this moment
+        os.kill(pid, signal.SIGKILL)
         steps.go()
         p._close_clients()
         status = p.wait(30)

@@ -28,7 +28,7 @@ def test_create_saves_memory_and_all_disks_of_one_moment(t):
     for label, (path, driver) in scene.layout(p).items():
         harness.equal(driver, "qcow2", f"driver of {label}'s overlay")
         assert path != before[label][0] and Path(path).parent == t.dir, path
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     harness.equal(p.serial.jumps(), [], "jumps")
     saved.untouched()
     scene.check_disks(p)
@@ -155,7 +155,7 @@ def test_create_of_a_paused_guest_leaves_it_paused(t):
     scene.check_disks(p)
     harness.equal(p.serial.last(), last, "last tick")
     p.command("cont")
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     harness.equal(p.serial.jumps(), [], "jumps")
     saved.untouched()
     scene.revert(p, saved)
@@ -164,7 +164,7 @@ def test_create_of_a_paused_guest_leaves_it_paused(t):
     mark = scene.Mark(p)
     p.command("cont")
     mark.went_back_to(saved)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.tidy(p)
 
 

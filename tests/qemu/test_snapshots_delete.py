@@ -63,10 +63,10 @@ def test_one_between_others_is_deleted(t):
         assert not Path(path).exists(), f"{path} is still there"
     harness.equal(scene.info(p, "three")["parent"], "one", "parent")
     harness.equal(scene.info(p, "one")["children"], ["three"], "children")
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.revert(p, one)
     scene.revert(p, three)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.tidy(p)
 
 
@@ -77,7 +77,7 @@ def test_the_root_is_deleted(t):
     harness.equal({d["device"]: d["image"] for d in scene.info(p, "two")["disks"]},
                   {d.id: str(d.path) for d in p.disks}, "the second's images")
     assert "parent" not in scene.info(p, "two")
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.revert(p, three)
     scene.revert(p, two)
     p.serial.wait_more(4)
@@ -104,7 +104,7 @@ def test_all_are_deleted_from_the_newest_on_while_the_guest_is_paused(t):
         harness.equal(scene.status(p), "paused", "status")
     harness.equal(images(t), {disk.path.name for disk in p.disks}, "images")
     p.command("cont")
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     harness.equal(p.serial.jumps(), [], "jumps")
     scene.tidy(p)
 
@@ -129,13 +129,13 @@ def test_a_branch_point_is_kept_without_its_name(t):
     p.serial.wait_more(4)
     scene.revert(p, right)
     root.untouched()
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     # With one of the branches gone, what was kept is merged.
     drop(p, left, right)
     for disk in left.info["disks"]:
         assert not Path(disk["image"]).exists(), "the side branch is still there"
     scene.revert(p, right)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     drop(p, right)
     p.serial.wait_round()
     harness.equal(images(t), {disk.path.name for disk in p.disks}, "images")
@@ -154,7 +154,7 @@ def test_the_files_of_a_side_branch_go(t):
     harness.equal(scene.info(p, "root")["children"], ["right"], "children")
     scene.revert(p, root)
     scene.revert(p, right)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.tidy(p)
 
 
@@ -166,13 +166,13 @@ def test_one_inside_a_side_branch_is_deleted(t):
     drop(p, low, root, high)
     harness.equal(scene.info(p, "high")["parent"], "root", "parent")
     scene.revert(p, high)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.revert(p, root)
     drop(p, high, root)
     harness.equal(len(images(t)), 4, "images: the two first, and what runs on them")
     drop(p, root)
     harness.equal(images(t), {disk.path.name for disk in p.disks}, "images")
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.tidy(p)
 
 
@@ -183,9 +183,9 @@ def test_one_that_runs_in_a_revert_to_it_is_deleted(t):
     p.serial.wait_more(4)
     drop(p, one, two)                           # current, with "two" on a side branch
     scene.revert(p, two)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     drop(p, two)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.tidy(p)
 
 
@@ -197,7 +197,7 @@ def test_one_without_memory_is_deleted(t):
     p.serial.wait_more(4)
     drop(p, one, two)
     scene.revert(p, two)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     drop(p, two)
     harness.equal(images(t), {disk.path.name for disk in p.disks}, "images")
     p.serial.wait_more(4)
@@ -217,9 +217,9 @@ def test_disks_that_differ_in_their_snapshots_are_merged_each_for_itself(t):
     harness.equal({d["device"]: d["image"] for d in two.info["disks"]},
                   {d.id: str(d.path) for d in disks}, "the second's images")
     scene.revert(p, two)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     drop(p, two)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     harness.equal(images(t), {disk.path.name for disk in disks}, "images")
     scene.tidy(p)
 
@@ -239,7 +239,7 @@ def test_the_images_of_a_shared_base_are_never_written(t):
     drop(p, one, two)
     scene.revert(p, two)
     drop(p, two)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     harness.equal(scene.layout(p)["d0"][0], str(own.path), "active image")
     scene.tidy(p)
     harness.equal((scene.checksum(golden.path), golden.path.stat().st_mtime_ns), before, "golden")
@@ -255,7 +255,7 @@ def test_metadata_only_takes_the_name_and_its_memory(t):
     assert not Path(one.info["memory"]["file"]).exists()
     scene.revert(p, two)
     drop(p, two)                                # looks at what was left as well
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.tidy(p)
 
 

@@ -22,7 +22,7 @@ def test_revert_to_the_older_one_then_to_the_newer_one(t):
     scene.revert(p, older)
     newer.untouched()
     harness.equal(scene.info(p, "older")["children"], ["newer"], "children")
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.revert(p, newer)
     older.untouched()
     p.serial.wait_round()
@@ -48,7 +48,7 @@ def test_revert_to_the_same_one_again_and_again(t):
         now = sorted(path.suffix for path in t.dir.iterdir())
         harness.equal(now, files or now, "files")
         files = now
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.tidy(p)
 
 
@@ -65,7 +65,7 @@ def test_branches_grow_from_one_snapshot(t):
         scene.revert(p, tip)
     for saved in (root, *tips):
         saved.untouched()
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.tidy(p)
 
 
@@ -115,7 +115,7 @@ def test_a_paused_snapshot_comes_back_running_when_asked_for(t):
     harness.equal(scene.status(p), "paused", "status")
     scene.revert(p, saved, state="running")      # from a guest that has not run since its revert
     harness.equal(scene.status(p), "running", "status")
-    p.serial.wait_round()
+    p.serial.wait_more(5)
 
 
 def test_a_stopped_guest_reverts(t):
@@ -199,14 +199,14 @@ def test_save_as_with_a_revert_that_fails_leaves_the_guest_running_and_no_snapsh
     harness.equal(scene.names(p), ["s1"], "snapshots")
     mark.went_on()
     saved.untouched()
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.check_disks(p)
     after = scene.contents(p)
     harness.equal(sorted(set(after) - set(before)), [], "files that were left behind")
     harness.equal(sorted(set(before) - set(after)), [], "files that are gone")
     damage(saved.info["memory"]["file"])        # as it was
     scene.revert(p, saved)
-    p.serial.wait_round()
+    p.serial.wait_more(5)
     scene.tidy(p)
 
 
