@@ -65,7 +65,7 @@ static void client_close_cb(evutil_socket_t fd, short what, void *arg)
         slot->slot.client = NULL;
         if (slot->line)
             slot_destroy(slot); /* was answered, but an earlier one was not */
-        else
+        else if (!slot->slot.local)
             client->ops->abandoned(client->arg, &slot->slot);
     }
     client->ops->closed(client->arg, client);
@@ -87,6 +87,8 @@ void client_close(struct client *client, const char *why)
         return;
     log_debug("client closed: %s", why);
     client->closing = true;
+    while (evbuffer_get_length(client->out) > 0 && evbuffer_write(client->out, client->fd) > 0)
+        continue;
     event_del(client->read_event);
     event_del(client->write_event);
     event_del(client->resume_event);

@@ -35,13 +35,14 @@ struct slot {
     struct span id;             /* at is NULL without one; owned */
     void *data;                 /* the owner's, borrowed */
     bool oob;
+    bool local;                 /* will be answered by us, whatever becomes of the client */
     struct slot_private *private;
 };
 
 struct client_ops {
     /* A frame that is not a message (an error), or a message. */
     void (*frame)(void *arg, struct client *client, struct frame *frame);
-    /* Its slot will not be answered to anybody: the owner stops what can be stopped, and then frees
+    /* A slot (that is not local) will not be answered to anybody: the owner stops what can be stopped, and then frees
      * it with slot_free() or keeps it until its answer. */
     void (*abandoned)(void *arg, struct slot *slot);
     /* It is gone after this. */
@@ -49,7 +50,7 @@ struct client_ops {
 };
 
 struct client *client_new(struct event_base *base, int fd, const struct client_ops *ops, void *arg);
-/* Frees it at the next turn of the loop. */
+/* Sends what the socket takes at once, and frees it at the next turn of the loop. */
 void client_close(struct client *client, const char *why);
 
 /* Sends a line outside of the order of slots: the greeting, an event. */

@@ -53,8 +53,6 @@ void operation_finish(struct operation *op, json_t *result, struct err *err)
         err_clear(err);
     json_decref(result);
     operation_destroy(op);
-    if (daemon->quitting)
-        daemon_quit(daemon, 0);
 }
 
 /* new: SnapshotResult. */

@@ -85,7 +85,6 @@ static void operation_job_command(struct daemon *daemon, struct slot *slot, cons
 
 struct operation_query {
     struct daemon *daemon;
-    struct client *client;
     struct slot *slot;
     char *name;                 /* or NULL: all */
 };
@@ -127,8 +126,7 @@ static void operation_queried_cb(void *arg, bool ok, json_t *result, struct err 
 }
 
 /* Looks at the files of the snapshots; verify also at what they contain. */
-static void operation_query(struct daemon *daemon, struct client *client, struct slot *slot,
-                            const json_t *arguments)
+static void operation_query(struct daemon *daemon, struct slot *slot, const json_t *arguments)
 {
     const char *name = state_str(arguments, "name");
     struct operation_query *query;
@@ -144,7 +142,8 @@ static void operation_query(struct daemon *daemon, struct client *client, struct
     query = calloc(1, sizeof(*query));
     if (!query)
         abort();
-    *query = (struct operation_query){ daemon, client, slot, name ? strdup(name) : NULL };
+    *query = (struct operation_query){ daemon, slot, name ? strdup(name) : NULL };
+    slot->local = true;
     collect_static(daemon, &world);
     paths = collect_paths(&world, daemon->store->state);
     json_array_foreach(json_object_get(daemon->store->state, "snapshots"), i, snapshot) {
@@ -189,7 +188,7 @@ static void operation_synthetic(struct daemon *daemon, struct client *client, st
     if (err.set)
         answer_error(slot, &err);
     else if (strcmp(command, "query-snapshots") == 0)
-        operation_query(daemon, client, slot, arguments);
+        operation_query(daemon, slot, arguments);
     else
         operation_start(daemon, command, arguments, client, slot);
 }

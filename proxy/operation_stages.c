@@ -146,6 +146,22 @@ static const struct runner_env operation_env = {
 
 /* ---- planning ---- */
 
+/* new: the first stage of a revert with save-as.  The revert has to be possible as well, as far as
+ * can be told now; a dry run shows the steps of both. */
+static json_t *operation_plan_save_as(struct operation *op, struct err *err)
+{
+    const json_t *state = op->daemon->store->state;
+    json_t *revert = planner_revert(&op->world, state, op->request, err);
+    json_t *plan = revert ? planner_save_as(&op->world, state, op->request, err) : NULL;
+
+    if (plan && op->dry_run) {
+        json_array_extend(json_object_get(plan, "steps"), json_object_get(revert, "steps"));
+        json_object_set(plan, "method", json_object_get(revert, "method"));
+    }
+    json_decref(revert);
+    return plan;
+}
+
 static bool operation_plan(struct operation *op, struct err *err)
 {
     const json_t *state = op->daemon->store->state;
@@ -153,10 +169,7 @@ static bool operation_plan(struct operation *op, struct err *err)
 
     switch (op->stage) {
     case STAGE_SAVE_AS:
-        /* The revert has to be possible as well, as far as can be told now. */
-        op->plan = planner_revert(&op->world, state, op->request, err);
-        json_decref(op->plan);
-        op->plan = err->set ? NULL : planner_save_as(&op->world, state, op->request, err);
+        op->plan = operation_plan_save_as(op, err);
         break;
     case STAGE_GO_ON:
         op->plan = plan_new(op->kind, state_str(op->request, "name"));
