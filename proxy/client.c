@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proxy/log.h"
+#include "qmp/pretty.h"
 
 struct slot_private {
     struct slot slot;
@@ -121,11 +122,25 @@ static void client_flush(struct client *client)
     }
 }
 
-void client_send(struct client *client, const char *text, size_t len)
+static void client_put(struct client *client, const char *line, size_t len)
+{
+    size_t pretty_len;
+    char *pretty;
+
+    if (!client->session.pretty) {
+        evbuffer_add(client->out, line, len);
+        return;
+    }
+    pretty = pretty_message(line, len, &pretty_len);
+    evbuffer_add(client->out, pretty, pretty_len);
+    free(pretty);
+}
+
+void client_send(struct client *client, const char *line, size_t len)
 {
     if (client->closing)
         return;
-    evbuffer_add(client->out, text, len);
+    client_put(client, line, len);
     client_flush(client);
 }
 
@@ -279,7 +294,7 @@ void slot_answer(struct slot *slot, const char *line, size_t len)
         memcpy(slot->private->line, line, len);
         slot->private->len = len;
         while ((first = TAILQ_FIRST(&client->slots)) && first->line) {
-            evbuffer_add(client->out, first->line, first->len);
+            client_put(client, first->line, first->len);
             slot_free(&first->slot);
         }
     }

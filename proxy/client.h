@@ -54,7 +54,7 @@ struct client *client_new(struct event_base *base, int fd, const struct client_o
 void client_close(struct client *client, const char *why);
 
 /* Sends a line outside of the order of slots: the greeting, an event. */
-void client_send(struct client *client, const char *text, size_t len);
+void client_send(struct client *client, const char *line, size_t len);
 
 /* A slot for a message; its id (message->id) is copied.  message NULL: no id. */
 struct slot *slot_new(struct client *client, const struct message *message);
@@ -71,6 +71,7 @@ size_t client_take_fds(struct client *client, int fds[FDPASS_MAX]);
 /* The owner's state of the session. */
 struct client_session {
     bool greeted, negotiated, oob;
+    bool pretty;                /* lines are printed as QEMU does with pretty=on */
 };
 struct client_session *client_session(struct client *client);
 

@@ -94,8 +94,7 @@ static void daemon_vm_ended(void *arg, int status)
     log_info("QEMU has ended (%d)", code);
     operation_free(daemon);
     store_forget_process(daemon->store);
-    if (daemon->pidfile)
-        unlink(daemon->pidfile);
+    launch_remove_pidfile(daemon);
     daemon_quit(daemon, code);
 }
 

@@ -25,13 +25,7 @@ struct client_entry {
     struct client *client;
 };
 
-struct listener_entry {
-    LIST_ENTRY(listener_entry) next;
-    int fd;
-    struct event *event;
-    char *unlink_path;          /* or NULL */
-    struct daemon *daemon;
-};
+struct listener_entry;
 
 struct daemon {
     struct event_base *base;
@@ -39,7 +33,8 @@ struct daemon {
     char *vm_name;
     struct args *args;          /* the user's command line, monitors taken out; NULL: attached */
     struct args_disks args_disks;
-    char *pidfile;
+    char *pidfile;              /* -pidfile, or NULL */
+    int pidfile_fd;             /* locked, as QEMU does */
     char *qemu_img;
     struct store *store;
     struct worker *worker;

@@ -53,15 +53,10 @@ static bool intercept_choose(const struct message *message, enum intercept_kind 
 static json_t *intercept_command(const struct message *message)
 {
     json_t *command = json_pack("{s:s}", "execute", message->command);
-    json_t *arguments = NULL;
-    size_t len;
-    char *strict;
+    json_t *arguments = splice_arguments(message, 0);
 
     if (!message->arguments.at)
         return command;
-    strict = splice_id(message->arguments, &len);
-    arguments = json_loadb(strict, len, JSON_ALLOW_NUL, NULL);
-    free(strict);
     if (arguments)
         json_object_set_new(command, "arguments", arguments);
     else

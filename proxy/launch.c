@@ -14,7 +14,6 @@
 #include "policy/state.h"
 #include "proxy/collect.h"
 #include "proxy/deeds.h"
-#include "proxy/durable.h"
 #include "proxy/background.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
@@ -240,8 +239,56 @@ static bool launch_attach(struct daemon *daemon, struct err *err)
     address_clear(&address);
     if (fd < 0)
         return false;
+    daemon->qemu_img = strdup("qemu-img");
     vm_attach(daemon->vm, fd);
     return true;
+}
+
+/* Created and locked as QEMU does it (util/oslib-posix.c, qemu_write_pidfile): a second VM with the
+ * same file does not start. */
+static bool launch_open_pidfile(struct daemon *daemon, struct err *err)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    int fd;
+
+    daemon->pidfile_fd = -1;
+    if (!daemon->pidfile)
+        return true;
+    fd = open(daemon->pidfile, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        err_set(err, REASON_FILE_UNUSABLE, "cannot create PID file: Cannot open pid file '%s': %s",
+                daemon->pidfile, strerror(errno));
+        return false;
+    }
+    if (fcntl(fd, F_SETLK, &lock) < 0) {
+        err_set(err, REASON_FILE_UNUSABLE, "cannot create PID file: Cannot lock pid file '%s': %s",
+                daemon->pidfile, strerror(errno));
+        close(fd);
+        return false;
+    }
+    daemon->pidfile_fd = fd;
+    return true;
+}
+
+void launch_write_pidfile(struct daemon *daemon)
+{
+    char text[32];
+    int len = snprintf(text, sizeof(text), "%ld\n", vm_pid(daemon->vm));
+
+    if (daemon->pidfile_fd < 0 || !vm_has_process(daemon->vm))
+        return;
+    if (ftruncate(daemon->pidfile_fd, 0) < 0 ||
+        pwrite(daemon->pidfile_fd, text, (size_t)len, 0) != len)
+        log_error("cannot write the pid file '%s': %s", daemon->pidfile, strerror(errno));
+}
+
+void launch_remove_pidfile(struct daemon *daemon)
+{
+    if (daemon->pidfile_fd < 0)
+        return;
+    unlink(daemon->pidfile);
+    close(daemon->pidfile_fd);
+    daemon->pidfile_fd = -1;
 }
 
 bool launch_start(struct daemon *daemon, struct err *err)
@@ -253,8 +300,11 @@ bool launch_start(struct daemon *daemon, struct err *err)
     bool ok = attach || launch_take_args(daemon, &monitors, &background, err);
 
     daemon->pidfile = background.pidfile;
+    daemon->pidfile_fd = -1;
     if (ok && background.daemonize)
         background_fork();
+    /* Behind the fork: the lock belongs to a process. */
+    ok = ok && launch_open_pidfile(daemon, err);
     if (ok) {
         daemon_init(daemon);
         ok = launch_open_store(daemon, err);
@@ -274,24 +324,4 @@ void launch_ready(struct daemon *daemon)
 {
     background_release(0);
     recover_hot(daemon);
-}
-
-void launch_write_pidfile(struct daemon *daemon)
-{
-    struct err err = ERR_INIT;
-    const char *base;
-    char text[32];
-    int dirfd;
-
-    if (!daemon->pidfile || !vm_has_process(daemon->vm))
-        return;
-    dirfd = durable_open_parent(daemon->pidfile, &base);
-    snprintf(text, sizeof(text), "%ld\n", vm_pid(daemon->vm));
-    if (dirfd < 0)
-        log_error("cannot write the pid file '%s': %s", daemon->pidfile, strerror(errno));
-    else if (!durable_write(dirfd, base, text, strlen(text), &err))
-        log_error("%s", err.desc);
-    err_clear(&err);
-    if (dirfd >= 0)
-        close(dirfd);
 }

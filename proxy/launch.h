@@ -21,5 +21,6 @@ void launch_client_came(struct daemon *daemon);
 
 /* -pidfile of QEMU's arguments: holds the pid of the process that is the VM now. */
 void launch_write_pidfile(struct daemon *daemon);
+void launch_remove_pidfile(struct daemon *daemon);
 
 #endif

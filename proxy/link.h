@@ -8,6 +8,9 @@
  * calls back with QEMU's answer.  Every request is answered exactly once: by QEMU, or with
  * ANSWER_LOST when the connection ends.  An answer never arrives inside link_send().
  *
+ * Who asks takes turns with the others: an asker's n-th waiting request is sent after everybody's
+ * (n-1)-th.  The proxy's own requests come first.
+ *
  * Requests that carry descriptors travel alone: with oob enabled QEMU reads ahead and would give
  * the descriptors to the wrong command (QEMU-FACTS, "The monitor").
  *
@@ -55,9 +58,10 @@ const char *link_greeting(const struct link *link);
 /* Does QEMU offer out-of-band execution? */
 bool link_has_oob(const struct link *link);
 
-/* Sends a request.  text: one JSON object, compact, with its id marked.  fds are duplicated. */
-void link_send(struct link *link, const char *text, size_t len, const int *fds, size_t n_fds,
-               bool oob, link_reply_cb *cb, void *arg);
+/* Sends a request.  text: one JSON object, compact, with its id marked.  fds are duplicated.  asker
+ * (only compared) is whose turn it is: askers take turns, however much one of them asks. */
+void link_send(struct link *link, const void *asker, const char *text, size_t len, const int *fds,
+               size_t n_fds, bool oob, link_reply_cb *cb, void *arg);
 
 /* {"execute": command, "arguments": arguments}; arguments (borrowed) may be NULL. */
 void link_send_command(struct link *link, const char *command, const json_t *arguments, int fd,

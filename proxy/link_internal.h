@@ -19,6 +19,8 @@ struct request {
     int fds[LINK_MAX_FDS];
     size_t n_fds;
     bool oob, own;
+    const void *asker;
+    unsigned long turn;
     link_reply_cb *cb;          /* NULL: nobody waits any more */
     void *arg;
 };
@@ -37,6 +39,7 @@ struct link {
     size_t in_band;             /* of the sent ones */
     bool exclusive;             /* the one in flight carries descriptors */
     bool hold;
+    unsigned long turn;         /* of the last request that was sent */
     unsigned next_id;
     enum link_state state;
     char *greeting;

@@ -59,6 +59,8 @@ static void link_transmit(struct link *link, struct request *request)
     TAILQ_INSERT_TAIL(&link->sent, request, next);
     if (!request->oob)
         link->in_band++;
+    if (!request->own && request->turn > link->turn)
+        link->turn = request->turn;
     if (request->n_fds)
         link->exclusive = true;
     request->id = link->next_id;
@@ -102,8 +104,7 @@ void link_pump(struct link *link)
     }
 }
 
-static struct request *link_enqueue(struct link *link, char *text, size_t len, link_reply_cb *cb,
-                                    void *arg)
+static struct request *request_new(char *text, size_t len, link_reply_cb *cb, void *arg)
 {
     struct request *request = calloc(1, sizeof(*request));
     const char *mark = memchr(text, LINK_ID_MARK[0], len);
@@ -116,12 +117,41 @@ static struct request *link_enqueue(struct link *link, char *text, size_t len, l
     request->id_at = (size_t)(mark - text);
     request->cb = cb;
     request->arg = arg;
-    TAILQ_INSERT_TAIL(&link->waiting, request, next);
     return request;
 }
 
-void link_send(struct link *link, const char *text, size_t len, const int *fds, size_t n_fds,
-               bool oob, link_reply_cb *cb, void *arg)
+/* Puts it where its turn is: behind everybody's requests of the same turn. */
+static void link_enqueue(struct link *link, struct request *request)
+{
+    struct request *other, *behind = NULL;
+
+    request->turn = link->turn;
+    if (!request->own) {
+        TAILQ_FOREACH(other, &link->sent, next)
+            if (!other->own && other->asker == request->asker && other->turn >= request->turn)
+                request->turn = other->turn + 1;
+        TAILQ_FOREACH(other, &link->waiting, next)
+            if (!other->own && other->asker == request->asker && other->turn >= request->turn)
+                request->turn = other->turn + 1;
+    }
+    TAILQ_FOREACH_REVERSE(other, &link->waiting, request_queue, next) {
+        if (request->own ? other->own : other->own || other->turn <= request->turn) {
+            behind = other;
+            break;
+        }
+    }
+    if (behind)
+        TAILQ_INSERT_AFTER(&link->waiting, behind, request, next);
+    else
+        TAILQ_INSERT_HEAD(&link->waiting, request, next);
+    if (link->state == LINK_CLOSED)
+        event_active(link->close_event, EV_TIMEOUT, 0);
+    else
+        link_pump(link);
+}
+
+void link_send(struct link *link, const void *asker, const char *text, size_t len, const int *fds,
+               size_t n_fds, bool oob, link_reply_cb *cb, void *arg)
 {
     char *copy = malloc(len);
     struct request *request;
@@ -130,7 +160,8 @@ void link_send(struct link *link, const char *text, size_t len, const int *fds, 
     if (!copy)
         abort();
     memcpy(copy, text, len);
-    request = link_enqueue(link, copy, len, cb, arg);
+    request = request_new(copy, len, cb, arg);
+    request->asker = asker;
     request->oob = oob;
     for (size_t i = 0; i < n_fds; i++) {
         int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
@@ -138,10 +169,7 @@ void link_send(struct link *link, const char *text, size_t len, const int *fds, 
         if (fd >= 0)
             request->fds[request->n_fds++] = fd;
     }
-    if (link->state == LINK_CLOSED)
-        event_active(link->close_event, EV_TIMEOUT, 0);
-    else
-        link_pump(link);
+    link_enqueue(link, request);
 }
 
 void link_send_command(struct link *link, const char *command, const json_t *arguments, int fd,
@@ -157,16 +185,13 @@ void link_send_command(struct link *link, const char *command, const json_t *arg
     if (len < 0 || (arguments && !dump))
         abort();
     free(dump);
-    request = link_enqueue(link, text, (size_t)len, cb, arg);
+    request = request_new(text, (size_t)len, cb, arg);
     request->own = true;
     if (fd >= 0) {
         request->fds[0] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         request->n_fds = request->fds[0] >= 0;
     }
-    if (link->state == LINK_CLOSED)
-        event_active(link->close_event, EV_TIMEOUT, 0);
-    else
-        link_pump(link);
+    link_enqueue(link, request);
 }
 
 bool link_withdraw(struct link *link, void *arg)
@@ -218,7 +243,6 @@ void link_move_waiting(struct link *from, struct link *to)
     for (request = TAILQ_FIRST(&from->waiting); request; request = after) {
         after = TAILQ_NEXT(request, next);
         TAILQ_REMOVE(&from->waiting, request, next);
-        TAILQ_INSERT_TAIL(&to->waiting, request, next);
+        link_enqueue(to, request);
     }
-    link_pump(to);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "proxy/listener.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,40 +15,103 @@
 #include "proxy/session.h"
 #include "proxy/sock.h"
 
+/* How long to wait when there is no descriptor for one more client. */
+#define LISTENER_PAUSE_MS 100
+
+/* A socket that listens, or somebody to connect to again and again. */
+struct listener_entry {
+    LIST_ENTRY(listener_entry) next;
+    struct daemon *daemon;
+    int fd;                     /* -1: connects */
+    struct event *event;        /* somebody connects */
+    struct event *timer;        /* to listen, or to connect, again */
+    bool pretty;
+    char *path;                 /* to be unlinked, or to connect to */
+    struct address address;     /* of who is connected to; strings owned, path is the one above */
+    unsigned reconnect_ms;
+    const struct client *client;
+};
+
+static void listener_later(struct listener_entry *entry, unsigned ms)
+{
+    struct timeval tv = { .tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000 };
+
+    event_add(entry->timer, &tv);
+}
+
 static void listener_accept_cb(evutil_socket_t fd, short what, void *arg)
 {
     struct listener_entry *entry = arg;
     int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     (void)what;
-    if (client < 0)
-        return;
-    session_start(entry->daemon, client);
-    launch_client_came(entry->daemon);
+    if (client >= 0) {
+        session_start(entry->daemon, client, entry->pretty);
+        launch_client_came(entry->daemon);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        /* The connection stays in the queue and would be reported at once, for ever. */
+        event_del(entry->event);
+        listener_later(entry, LISTENER_PAUSE_MS);
+    }
 }
 
-static void listener_watch(struct daemon *daemon, int fd, const char *path)
+static void listener_dial(struct listener_entry *entry)
+{
+    struct err err = ERR_INIT;
+    int fd = sock_connect(&entry->address, &err);
+
+    if (fd >= 0) {
+        entry->client = session_start(entry->daemon, fd, entry->pretty);
+        launch_client_came(entry->daemon);
+        return;
+    }
+    log_debug("%s", err.desc);
+    err_clear(&err);
+    listener_later(entry, entry->reconnect_ms);
+}
+
+static void listener_timer_cb(evutil_socket_t fd, short what, void *arg)
+{
+    struct listener_entry *entry = arg;
+
+    (void)fd;
+    (void)what;
+    if (entry->fd >= 0)
+        event_add(entry->event, NULL);
+    else
+        listener_dial(entry);
+}
+
+static struct listener_entry *listener_new(struct daemon *daemon, const char *path)
 {
     struct listener_entry *entry = calloc(1, sizeof(*entry));
 
     if (!entry)
         abort();
-    entry->fd = fd;
+    entry->fd = -1;
     entry->daemon = daemon;
-    entry->unlink_path = path ? strdup(path) : NULL;
-    entry->event = event_new(daemon->base, fd, EV_READ | EV_PERSIST, listener_accept_cb, entry);
-    if (!entry->event || event_add(entry->event, NULL) < 0)
+    entry->path = path ? strdup(path) : NULL;
+    entry->timer = event_new(daemon->base, -1, 0, listener_timer_cb, entry);
+    if (!entry->timer || (path && !entry->path))
         abort();
     LIST_INSERT_HEAD(&daemon->listeners, entry, next);
+    return entry;
 }
 
-bool listener_add(struct daemon *daemon, const struct address *address, struct err *err)
+static bool listener_watch(struct daemon *daemon, const struct address *address, bool pretty,
+                           struct err *err)
 {
     int fd = sock_listen(address, err);
+    struct listener_entry *entry;
 
     if (fd < 0)
         return false;
-    listener_watch(daemon, fd, address->kind == ADDRESS_UNIX ? address->path : NULL);
+    entry = listener_new(daemon, address->kind == ADDRESS_UNIX ? address->path : NULL);
+    entry->fd = fd;
+    entry->pretty = pretty;
+    entry->event = event_new(daemon->base, fd, EV_READ | EV_PERSIST, listener_accept_cb, entry);
+    if (!entry->event || event_add(entry->event, NULL) < 0)
+        abort();
     return true;
 }
 
@@ -57,7 +121,7 @@ bool listener_add_text(struct daemon *daemon, const char *text, struct err *err)
     bool ok = address_parse(text, &address, err);
 
     if (ok) {
-        ok = listener_add(daemon, &address, err);
+        ok = listener_watch(daemon, &address, false, err);
         address_clear(&address);
     }
     return ok;
@@ -90,6 +154,21 @@ static struct address listener_address(const struct args_monitor *monitor)
     return address;
 }
 
+/* Connects now, and whenever the peer has gone, until the proxy ends. */
+static void listener_keep_dialling(struct daemon *daemon, const struct args_monitor *monitor,
+                                   const struct address *address)
+{
+    struct listener_entry *entry = listener_new(daemon, address->path);
+
+    entry->pretty = monitor->pretty;
+    entry->reconnect_ms = monitor->reconnect_ms;
+    entry->address = *address;
+    entry->address.path = entry->path;
+    entry->address.host = address->host ? strdup(address->host) : NULL;
+    entry->address.port = address->port ? strdup(address->port) : NULL;
+    listener_dial(entry);
+}
+
 bool listener_add_monitor(struct daemon *daemon, const struct args_monitor *monitor,
                           struct err *err)
 {
@@ -105,12 +184,28 @@ bool listener_add_monitor(struct daemon *daemon, const struct args_monitor *moni
     if (monitor->server) {
         if (monitor->wait)
             daemon->waits_for_client = true;
-        return listener_add(daemon, &address, err);
+        return listener_watch(daemon, &address, monitor->pretty, err);
+    }
+    if (monitor->reconnect_ms) {
+        listener_keep_dialling(daemon, monitor, &address);
+        return true;
     }
     fd = sock_connect(&address, err);
     if (fd >= 0)
-        session_start(daemon, fd);
+        session_start(daemon, fd, monitor->pretty);
     return fd >= 0;
+}
+
+void listener_client_gone(struct daemon *daemon, const struct client *client)
+{
+    struct listener_entry *entry;
+
+    LIST_FOREACH(entry, &daemon->listeners, next) {
+        if (entry->client == client) {
+            entry->client = NULL;
+            listener_later(entry, entry->reconnect_ms);
+        }
+    }
 }
 
 void listener_close_all(struct daemon *daemon)
@@ -119,11 +214,17 @@ void listener_close_all(struct daemon *daemon)
 
     while ((entry = LIST_FIRST(&daemon->listeners))) {
         LIST_REMOVE(entry, next);
-        event_free(entry->event);
-        close(entry->fd);
-        if (entry->unlink_path)
-            unlink(entry->unlink_path);
-        free(entry->unlink_path);
+        event_free(entry->timer);
+        if (entry->event)
+            event_free(entry->event);
+        if (entry->fd >= 0) {
+            close(entry->fd);
+            if (entry->path)
+                unlink(entry->path);
+        }
+        free(entry->address.host);
+        free(entry->address.port);
+        free(entry->path);
         free(entry);
     }
 }

@@ -9,11 +9,13 @@
 #include "policy/args.h"
 #include "proxy/daemon.h"
 
-/* Listens there, or (a monitor of QEMU's arguments) connects to whoever listens there. */
-bool listener_add(struct daemon *daemon, const struct address *address, struct err *err);
+/* Listens there (-l), or does what a monitor of QEMU's arguments would have done. */
 bool listener_add_text(struct daemon *daemon, const char *text, struct err *err);
 bool listener_add_monitor(struct daemon *daemon, const struct args_monitor *monitor,
                           struct err *err);
+
+/* A client has gone: whoever was connected to (reconnect=) is connected to again. */
+void listener_client_gone(struct daemon *daemon, const struct client *client);
 
 /* Closes all, and removes the paths of their sockets. */
 void listener_close_all(struct daemon *daemon);

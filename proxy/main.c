@@ -28,10 +28,12 @@ int main(int argc, char *argv[])
     memset(&daemon, 0, sizeof(daemon));
     if (!options_parse(argc, argv, &daemon.options, &err)) {
         fprintf(stderr, "qmp-proxy: %s\n", err.desc);
+        options_clear(&daemon.options);
         return 2;
     }
     if (daemon.options.help || daemon.options.version) {
         printf("%s", daemon.options.help ? options_usage : "qmp-proxy " VERSION "\n");
+        options_clear(&daemon.options);
         return 0;
     }
     daemon.exit_status = 1;

@@ -13,20 +13,9 @@
 #include "proxy/operation_internal.h"
 #include "qmp/splice.h"
 
-/* new: the arguments, or NULL when there are none or jansson cannot hold them. */
 static json_t *operation_arguments(const struct message *message)
 {
-    json_t *arguments;
-    size_t len;
-    char *strict;
-
-    if (!message->arguments.at)
-        return NULL;
-    /* QEMU's dialect has single quotes and more; this makes plain JSON of it. */
-    strict = splice_id(message->arguments, &len);
-    arguments = json_loadb(strict, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
-    free(strict);
-    return arguments;
+    return splice_arguments(message, JSON_REJECT_DUPLICATES);
 }
 
 static const char *const operation_job_verbs[] = {

@@ -43,6 +43,8 @@ unsigned long long process_read_start_time(pid_t pid)
     fclose(file);
     text[n] = '\0';
     p = strrchr(text, ')'); /* the name may hold anything, spaces and ')' included */
+    if (p && (strncmp(p, ") Z", 3) == 0 || strncmp(p, ") X", 3) == 0))
+        return 0; /* dead, and only not waited for by whoever has inherited it */
     for (int field = 2; p && field < 22; field++)
         p = strchr(p + 1, ' ');
     if (p)
@@ -150,7 +152,7 @@ struct process *process_adopt(struct event_base *base, pid_t pid, unsigned long 
 {
     struct process *process;
 
-    if (pid <= 1 || process_read_start_time(pid) != start_time)
+    if (pid <= 1 || start_time == 0 || process_read_start_time(pid) != start_time)
         return NULL;
     process = process_new(base, pid, false, exited, arg);
     /* Asked again now that the pidfd pins it. */

@@ -44,7 +44,7 @@ void process_signal(struct process *process, int sig);
 /* The callback and its argument change hands (the second QEMU becomes the first). */
 void process_set_owner(struct process *process, process_exited_cb *exited, void *arg);
 
-/* Field 22 of /proc/PID/stat, 0 when there is no such process. */
+/* Field 22 of /proc/PID/stat, 0 when there is no such process, or a dead one. */
 unsigned long long process_read_start_time(pid_t pid);
 
 #endif

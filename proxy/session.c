@@ -2,6 +2,7 @@
 #include "proxy/session.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "policy/state.h"
 #include "proxy/answer.h"
 #include "proxy/intercept.h"
+#include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
 #include "qmp/splice.h"
@@ -19,13 +21,17 @@
 static void session_greet(struct daemon *daemon, struct client *client)
 {
     struct client_session *session = client_session(client);
-    const char *greeting = link_greeting(vm_main(daemon->vm));
+    char *line;
+    int len;
 
     if (session->greeted)
         return;
     session->greeted = true;
-    client_send(client, greeting, strlen(greeting));
-    client_send(client, "\r\n", 2);
+    len = asprintf(&line, "%s\r\n", link_greeting(vm_main(daemon->vm)));
+    if (len < 0)
+        abort();
+    client_send(client, line, (size_t)len);
+    free(line);
     client_block(client, false);
 }
 
@@ -39,7 +45,7 @@ void session_greet_all(struct daemon *daemon)
     }
 }
 
-void session_start(struct daemon *daemon, int fd)
+struct client *session_start(struct daemon *daemon, int fd, bool pretty)
 {
     struct client_entry *entry = calloc(1, sizeof(*entry));
 
@@ -48,11 +54,13 @@ void session_start(struct daemon *daemon, int fd)
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     entry->client = client_new(daemon->base, fd, &session_client_ops, daemon);
+    client_session(entry->client)->pretty = pretty;
     LIST_INSERT_HEAD(&daemon->clients, entry, next);
     if (daemon->ready)
         session_greet(daemon, entry->client);
     else
         client_block(entry->client, true);
+    return entry->client;
 }
 
 static void session_closed(void *arg, struct client *client)
@@ -65,6 +73,7 @@ static void session_closed(void *arg, struct client *client)
             break;
     LIST_REMOVE(entry, next);
     free(entry);
+    listener_client_gone(daemon, client);
 }
 
 /* ---- negotiation ---- */
@@ -81,8 +90,12 @@ static bool session_enable(struct daemon *daemon, const json_t *enable, bool *oo
     json_array_foreach((json_t *)enable, i, item) {
         const char *name = json_string_value(item);
 
-        if (!name || strcmp(name, "oob") != 0) {
-            err_set(err, NULL, "Parameter 'null' does not accept value '%.80s'", name ? name : "");
+        if (!name) {
+            err_set(err, NULL, "Invalid parameter type for 'enable[%zu]', expected: string", i);
+            return false;
+        }
+        if (strcmp(name, "oob") != 0) {
+            err_set(err, NULL, "Parameter 'null' does not accept value '%.80s'", name);
             return false;
         }
         if (!link_has_oob(vm_main(daemon->vm))) {
@@ -97,9 +110,7 @@ static bool session_enable(struct daemon *daemon, const json_t *enable, bool *oo
 static void session_negotiate(struct daemon *daemon, struct client *client, struct slot *slot,
                               const struct message *message)
 {
-    json_t *arguments = message->arguments.at
-                            ? json_loadb(message->arguments.at, message->arguments.len, 0, NULL)
-                            : NULL;
+    json_t *arguments = splice_arguments(message, 0);
     struct client_session *session = client_session(client);
     struct err err = ERR_INIT;
     const char *name;
@@ -154,7 +165,8 @@ void session_forward(struct daemon *daemon, struct slot *slot, const struct mess
         n_fds = client_take_fds(slot->client, fds);
     slot->data = intercept_new(daemon, message);
     text = splice_request(message, LINK_ID_MARK, &len);
-    link_send(vm_clients(daemon->vm), text, len, fds, n_fds, message->oob, session_reply_cb, slot);
+    link_send(vm_clients(daemon->vm), slot->client, text, len, fds, n_fds, message->oob,
+              session_reply_cb, slot);
     free(text);
     while (n_fds > 0)
         close(fds[--n_fds]);
@@ -186,7 +198,7 @@ static bool session_conflicts(struct daemon *daemon, struct slot *slot,
     if (!daemon->operation || class == COMMAND_PASS)
         return false;
     if (class == COMMAND_HUMAN && message->arguments.at) {
-        json_t *arguments = json_loadb(message->arguments.at, message->arguments.len, 0, NULL);
+        json_t *arguments = splice_arguments(message, 0);
         const char *line = state_str(arguments, "command-line");
         bool harmless = line && command_human_is_harmless(line);
 

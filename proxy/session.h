@@ -14,7 +14,7 @@
 extern const struct client_ops session_client_ops;
 
 /* A new connection; greeted at once, or when QEMU is ready. */
-void session_start(struct daemon *daemon, int fd);
+struct client *session_start(struct daemon *daemon, int fd, bool pretty);
 
 /* QEMU is ready: greets those who wait for it. */
 void session_greet_all(struct daemon *daemon);

@@ -208,3 +208,17 @@ char *splice_reply(const char *text, size_t text_len, const struct message_reply
     put_text(&out, "\r\n");
     return out_end(&out, len);
 }
+
+json_t *splice_arguments(const struct message *m, size_t flags)
+{
+    json_t *arguments;
+    size_t len;
+    char *strict;
+
+    if (!m->arguments.at)
+        return NULL;
+    strict = splice_id(m->arguments, &len);
+    arguments = json_loadb(strict, len, JSON_ALLOW_NUL | flags, NULL);
+    free(strict);
+    return arguments;
+}

@@ -12,6 +12,7 @@
 #ifndef QMP_SPLICE_H
 #define QMP_SPLICE_H
 
+#include <jansson.h>
 #include <stddef.h>
 
 #include "qmp/message.h"
@@ -28,6 +29,10 @@ char *splice_request(const struct message *m, const char *id, size_t *len);
  */
 char *splice_reply(const char *text, size_t text_len, const struct message_reply *reply,
                    const struct span *id, size_t *len);
+
+/* new: the arguments as data, NULL when there are none or jansson cannot hold them.  What QEMU's
+ * dialect allows (single quotes, ...) is understood.  flags: jansson's. */
+json_t *splice_arguments(const struct message *m, size_t flags);
 
 /* new: the client's id as strict JSON on one line: double quotes, no whitespace between tokens. */
 char *splice_id(struct span id, size_t *len);

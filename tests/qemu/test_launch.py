@@ -46,7 +46,8 @@ def launched(t, *args, address=None, **options):
 
 def run(t, *words, qemu=True, **options):
     """Runs the proxy until it ends by itself: (status, what it said)."""
-    words = [vm.PROXY_BIN, "-d", t.path("run.state"), *words, *(["--", vm.QEMU, "-nodefaults"] if qemu else [])]
+    words = [vm.PROXY_BIN, "-d", t.path("run.state"), *words]
+    words += ["--", vm.QEMU, "-nodefaults"] if qemu else []
     options.setdefault("cwd", t.dir)
     done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                           stderr=subprocess.STDOUT, timeout=20 * harness.SLOW, check=False,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The state folder, proxies that come and go, -daemonize and -pidfile, attach mode, qmp-snapshot."""
+"""The state folder, proxies that come and go, -daemonize, -pidfile, attach mode, qmp-snapshot."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def guest(t, *args, **options):
 
 
 def ended(pid):
-    """Is it gone?  A zombie is: whoever inherited it from a killed proxy may reap it late or never."""
+    """Is it gone?  A zombie is: who inherited it from a killed proxy may never reap it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except OSError:
@@ -142,7 +142,7 @@ class Homely(vm.Proxy):
 
 
 def test_by_default_the_state_is_kept_in_the_users_folder_by_name(t):
-    harness.requires(os.geteuid() or shutil.which("setpriv"), "setpriv is needed, or not to be root")
+    harness.requires(os.geteuid() or shutil.which("setpriv"), "root needs setpriv for this")
     if os.geteuid() == 0:
         os.chown(t.dir, NOBODY, NOBODY)
     home = {"HOME": str(t.dir), "XDG_STATE_HOME": ""}

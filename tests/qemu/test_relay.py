@@ -74,8 +74,9 @@ class Both:
 
 def test_greeting_and_replies_are_the_bytes_of_qemu(t):
     # -S: without it the firmware makes a difference from one moment to the next.
-    both = Both(t, "-S", "-name", "same,debug-threads=on", "-uuid", "6ec4b1a4-3a87-4a5d-9e5e-0102030405ff",
-                "-device", "virtio-blk-pci,id=dev,drive=n0", "-blockdev", "null-co,node-name=n0")
+    both = Both(t, "-S", "-name", "same,debug-threads=on", "-uuid",
+                "6ec4b1a4-3a87-4a5d-9e5e-0102030405ff", "-blockdev", "null-co,node-name=n0",
+                "-device", "virtio-blk-pci,id=dev,drive=n0")
     commands = [
         '"query-status"', '"query-version"', '"query-name"', '"query-uuid"', '"query-kvm"',
         '"query-machines"', '"query-cpu-definitions"', '"query-command-line-options"',
@@ -98,17 +99,18 @@ def test_negotiation_is_answered_in_the_words_of_qemu(t):
     both = Both(t)
     caps = '{"execute":"qmp_capabilities","arguments":%s,"id":2}\n'
     both.all_same((
-            '{"execute":"query-status"}', '{"execute":"no-such-command","id":[1]}',
-            '{"execute":"quit","id":1}', '{"execute":"snapshot-create","arguments":{"name":"x"}}',
-            '{"exec-oob":"migrate-pause"}', caps % '{"enable":["psychic"]}', caps % '{"enable":"oob"}',
-            caps % '{"enable":[1]}', caps % '{"enable":{}}', caps % '{"other":[]}', caps % '[]',
-            caps % '{}' + caps % '{}', caps % '{"enable":[]}' + '{"execute":"query-status"}',
-            caps % '{"enable":["oob"]}' + '{"exec-oob":"query-status","id":3}',
-            caps % '{"enable":["oob","oob"]}' + '{"exec-oob":"migrate-pause","id":3}',
-            caps % '{}' + '{"exec-oob":"migrate-pause","id":3}',
-            caps % "{'enable':['oob']}" + '{"exec-oob":"migrate-pause","id":3}',
-            caps % '{"enable":["psychic"]}' + '{"execute":"query-status","id":3}'),
-        negotiate=False)
+        '{"execute":"query-status"}', '{"execute":"no-such-command","id":[1]}',
+        '{"execute":"quit","id":1}', '{"execute":"snapshot-create","arguments":{"name":"x"}}',
+        '{"exec-oob":"migrate-pause"}', caps % '{"enable":["psychic"]}',
+        caps % '{"enable":"oob"}',
+        caps % '{"enable":[1]}', caps % '{"enable":{}}', caps % '{"other":[]}', caps % '[]',
+        caps % '{}' + caps % '{}', caps % '{"enable":[]}' + '{"execute":"query-status"}',
+        caps % '{"enable":["oob"]}' + '{"exec-oob":"query-status","id":3}',
+        caps % '{"enable":["oob","oob"]}' + '{"exec-oob":"migrate-pause","id":3}',
+        caps % '{}' + '{"exec-oob":"migrate-pause","id":3}',
+        caps % "{'enable':['oob']}" + '{"exec-oob":"migrate-pause","id":3}',
+        caps % '{"enable":["psychic"]}' + '{"execute":"query-status","id":3}',
+    ), negotiate=False)
 
 
 def test_each_client_negotiates_for_itself(t):

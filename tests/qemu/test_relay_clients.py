@@ -5,7 +5,6 @@
 import json
 import os
 import resource
-import socket
 import sys
 import tempfile
 import threading
@@ -153,26 +152,29 @@ def test_a_hundred_clients_are_served_at_once(t):
 
 def test_busy_clients_share_qemu_with_one_that_asks_little(t):
     proxy = vm.Proxy(t).start()
-    unit = schema_time(proxy.qmp)
-    done, hogs = threading.Event(), [proxy.client() for _ in range(8)]
+    done, served, hogs = threading.Event(), [], [proxy.client() for _ in range(5)]
 
-    def hog(client):        # always has eight of them on the way
+    def hog(client):        # always has eight on the way
         client.send_raw('{"execute":"query-qmp-schema"}' * 8)
         while not done.is_set():
-            client.recv_raw()
+            client.recv_raw(30)
+            served.append(client)
             client.send_raw('{"execute":"query-qmp-schema"}')
     threads = [threading.Thread(target=hog, args=(client,)) for client in hogs]
     for thread in threads:
         thread.start()
     try:
-        times = [latency(proxy.qmp) for _ in range(4)]
+        harness.poll(lambda: len(served) > 10, 30, "the others to be busy")
+        before = len(served)
+        for _ in range(3):
+            proxy.command("query-status", timeout=30)
+        waited = (len(served) - before) / 3
     finally:
         done.set()
         for thread in threads:
             thread.join()
-    # In turns it is a command of each and what QEMU has already: 12.  Behind all pipelines, 64.
-    turns = [round(ms / unit) for ms in times]
-    assert max(turns[1:]) < 36, f"waited for {turns} commands of others, {unit:.0f} ms each"
+    # In turns it is one of each, and the 4 that QEMU has already; behind all their pipelines, 40.
+    assert waited < 20, f"waited for {waited:.0f} commands of others"
 
 
 def test_running_out_of_descriptors_is_waited_out(t):
@@ -190,7 +192,7 @@ def test_running_out_of_descriptors_is_waited_out(t):
     for sock in crowd:
         sock.close()
     equal(proxy.client().command("query-status")["running"], True, "a new client")
-    assert used < 0.3, f"{used} s of processor time in a second of waiting"
+    assert used < 0.2, f"{used} s of processor time in a second of waiting"
 
 
 # ---- out of band, descriptors ----
