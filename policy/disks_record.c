@@ -36,7 +36,9 @@ bool disks_match_record(const struct world *world, const json_t *state, const st
         const json_t *layer = state_layer(state, json_string_value(json_array_get(chain, i)));
         const char *real = state_str(layer, "real");
 
-        if (i >= disk->g->n_chain)
+        if (!world_file(world, real))
+            ok = disks_check_frozen(world, state, json_string_value(json_array_get(chain, i)), err);
+        else if (i >= disk->g->n_chain)
             ok = disks_mismatch(disk, "QEMU's chain lacks", real, err);
         else if (!disks_same_file(world_file(world, disk->g->chain[i].file),
                                   world_file(world, real)))

@@ -27,6 +27,8 @@ struct delete_merge {
     struct merge merge;
     const struct vm_disk *disk;
     const char *parent_node, *child_node;   /* borrowed from the graph */
+    const char *root_node;                  /* the disk's active node at that time */
+    size_t round;               /* merges of one disk follow each other, those of a round go together */
     char job[64];
 };
 
@@ -39,7 +41,7 @@ struct delete {
     json_t *garbage;            /* real paths */
     json_t *plan;
     struct delete_merge *merges;
-    size_t n_merges;
+    size_t n_merges, n_rounds;
 };
 
 static bool delete_check_request(const json_t *request, struct err *err)
@@ -87,28 +89,52 @@ static bool delete_check_merge(const struct delete *delete, const struct merge *
                                                                  "size")), err);
 }
 
-/* At most one merge of a disk in one plan: what remains is found by the next delete. */
-static bool delete_find_merges(struct delete *delete, struct err *err)
+static void delete_name_merge(const struct delete *delete, struct delete_merge *at,
+                              const json_t *state)
 {
-    delete->merges = calloc(delete->disks.n + 1, sizeof(*delete->merges));
-    if (!delete->merges)
-        abort();
-    for (size_t i = 0; i < delete->disks.n; i++) {
-        struct delete_merge *at = &delete->merges[delete->n_merges];
-        const struct vm_disk *disk = &delete->disks.v[i];
+    const char *active = state_str(state_disk(state, at->disk->key), "active");
 
-        if (!state_disk(delete->after, disk->key) ||
-            !merge_find(delete->after, disk->key, &at->merge))
-            continue;
-        delete->n_merges++;
-        at->disk = disk;
-        at->parent_node = delete_node(delete, disk, at->merge.parent);
-        at->child_node = delete_node(delete, disk, at->merge.child);
-        snprintf(at->job, sizeof(at->job), "qsnap-commit-%.40s", at->merge.child);
-        if (!delete_check_merge(delete, &at->merge, err))
+    at->parent_node = delete_node(delete, at->disk, at->merge.parent);
+    at->child_node = delete_node(delete, at->disk, at->merge.child);
+    at->root_node = delete_node(delete, at->disk, active);
+    snprintf(at->job, sizeof(at->job), "qsnap-commit-%.40s", at->merge.child);
+}
+
+/* All merges of one disk, one after the other; state is the record as it goes along. */
+static bool delete_find_merges_of(struct delete *delete, const struct vm_disk *disk, json_t *state,
+                                  struct err *err)
+{
+    struct merge merge;
+
+    for (size_t round = 0; merge_find(state, disk->key, &merge); round++) {
+        struct delete_merge *at;
+
+        delete->merges = realloc(delete->merges,
+                                 (delete->n_merges + 1) * sizeof(*delete->merges));
+        if (!delete->merges)
+            abort();
+        at = &delete->merges[delete->n_merges++];
+        *at = (struct delete_merge){ .merge = merge, .disk = disk, .round = round };
+        delete_name_merge(delete, at, state);
+        if (round >= delete->n_rounds)
+            delete->n_rounds = round + 1;
+        if (!delete_check_merge(delete, &merge, err))
             return false;
+        merge_apply(state, &merge);
     }
     return true;
+}
+
+static bool delete_find_merges(struct delete *delete, struct err *err)
+{
+    json_t *state = json_deep_copy(delete->after);
+    bool ok = true;
+
+    for (size_t i = 0; ok && i < delete->disks.n; i++)
+        if (state_disk(state, delete->disks.v[i].key))
+            ok = delete_find_merges_of(delete, &delete->disks.v[i], state, err);
+    json_decref(state);
+    return ok;
 }
 
 /* Starts one commit and waits until it is as far as it gets without the barrier. */
@@ -117,7 +143,7 @@ static void delete_start_merge(struct delete *delete, const struct delete_merge 
     const json_t *parent = state_layer(delete->now, at->merge.parent);
     const json_t *child = state_layer(delete->now, at->merge.child);
     json_t *args = json_pack("{s:s, s:s, s:s, s:b}", "job-id", at->job, "device",
-                             planner_job_device(at->disk->g, at->disk->g->root->name), "base-node",
+                             planner_job_device(at->disk->g, at->root_node), "base-node",
                              at->parent_node, "auto-dismiss", 0);
     json_t *step;
 
@@ -175,31 +201,41 @@ static void delete_mark(struct delete *delete)
     plan_add(delete->plan, step);
 }
 
-static void delete_merge_all(struct delete *delete)
+/* The merges of one round: all are as far as they get before the first one is ended. */
+static void delete_merge_round(struct delete *delete, size_t round)
 {
     bool running = strcmp(world_status(delete->world), "running") == 0;
     json_t *step;
+    size_t i;
 
-    delete_mark(delete);
-    for (size_t i = 0; i < delete->n_merges; i++)
-        delete_start_merge(delete, &delete->merges[i]);
+    for (i = 0; i < delete->n_merges; i++)
+        if (delete->merges[i].round == round)
+            delete_start_merge(delete, &delete->merges[i]);
     if (running) {
         step = planner_stop();
         step_undo(step, planner_cont());
         plan_add(delete->plan, step);
     }
-    for (size_t i = 0; i < delete->n_merges; i++)
-        delete_end_merge(delete, &delete->merges[i]);
+    for (i = 0; i < delete->n_merges; i++)
+        if (delete->merges[i].round == round)
+            delete_end_merge(delete, &delete->merges[i]);
     if (running)
         plan_add(delete->plan, planner_cont());
     /* A node of the command line goes by itself, one that was added has to be deleted. */
-    for (size_t i = 0; i < delete->n_merges; i++)
-        plan_add(delete->plan,
-                 step_lenient(step_command("blockdev-del", "qemu", delete->merges[i].child_node,
-                                           "blockdev-del",
-                                           json_pack("{s:s}", "node-name",
-                                                     delete->merges[i].child_node),
-                                           expect_node(delete->merges[i].child_node, false))));
+    for (i = 0; i < delete->n_merges; i++)
+        if (delete->merges[i].round == round)
+            plan_add(delete->plan,
+                     step_command("blockdev-del", "qemu", delete->merges[i].child_node,
+                                  "blockdev-del",
+                                  json_pack("{s:s}", "node-name", delete->merges[i].child_node),
+                                  expect_node(delete->merges[i].child_node, false)));
+}
+
+/* A layer that a later merge has done away with, or that is active, has no fingerprint. */
+static void delete_note_changed(const struct delete *delete, const char *layer, json_t *changed)
+{
+    if (state_layer(delete->after, layer) && !state_layer_active_of(delete->after, layer))
+        json_object_set_new(changed, layer, json_string(layer));
 }
 
 /* new: key -> layer, of the frozen layers that were merged into or whose header was rewritten. */
@@ -210,10 +246,9 @@ static json_t *delete_changed(const struct delete *delete)
     for (size_t i = 0; i < delete->n_merges; i++) {
         const struct merge *merge = &delete->merges[i].merge;
 
-        if (!state_layer_active_of(delete->after, merge->parent))
-            json_object_set_new(changed, merge->parent, json_string(merge->parent));
-        if (merge->above && !state_layer_active_of(delete->after, merge->above))
-            json_object_set_new(changed, merge->above, json_string(merge->above));
+        delete_note_changed(delete, merge->parent, changed);
+        if (merge->above)
+            delete_note_changed(delete, merge->above, changed);
     }
     return changed;
 }
@@ -275,7 +310,9 @@ static bool delete_plan(struct delete *delete, const json_t *state, const json_t
         return false;
     }
     if (delete->n_merges)
-        delete_merge_all(delete);
+        delete_mark(delete);
+    for (size_t round = 0; round < delete->n_rounds; round++)
+        delete_merge_round(delete, round);
     delete_finish(delete, json_object_get(snapshot, "memory"));
     return true;
 }

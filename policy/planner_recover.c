@@ -219,7 +219,7 @@ static void recovery_drop_merged(struct recovery *recovery, const json_t *fittin
 
         if (strcmp(state_str(step, "step"), "blockdev-del") == 0 &&
             recovery_node_exists(recovery, state_str(arguments, "node-name")))
-            plan_add(recovery->plan, json_deep_copy(step)); /* lenient: refused while in use */
+            plan_add(recovery->plan, step_lenient(json_deep_copy(step))); /* it may be in use */
     }
     plan_add(recovery->plan,
              step_lenient(step_deed("files-remove", NULL,

@@ -150,6 +150,7 @@ void daemon_init(struct daemon *daemon)
     LIST_INIT(&daemon->listeners);
     json_object_seed(0); /* before there are two threads that might */
     daemon->worker = worker_new(daemon->base);
+    daemon->looker = worker_new(daemon->base);
     daemon->jobs = jobs_new(daemon);
     daemon_signals(daemon);
 }
@@ -168,6 +169,7 @@ void daemon_free(struct daemon *daemon)
     vm_free(daemon->vm);
     jobs_free(daemon->jobs);
     worker_free(daemon->worker);
+    worker_free(daemon->looker);
     store_free(daemon->store);
     args_disks_clear(&daemon->args_disks);
     args_free(daemon->args);

@@ -37,7 +37,8 @@ struct daemon {
     int pidfile_fd;             /* locked, as QEMU does */
     char *qemu_img;
     struct store *store;
-    struct worker *worker;
+    struct worker *worker;      /* for operations */
+    struct worker *looker;      /* for queries, which do not wait for what an operation writes */
     struct vm *vm;
     struct operation *operation;        /* the one that runs, or NULL */
     struct jobs *jobs;

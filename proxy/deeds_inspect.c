@@ -116,8 +116,12 @@ bool deed_preflight(const json_t *args, json_t **result, struct err *err)
             return false;
         if (strcmp(name, "overlay-create") != 0 && strcmp(name, "memory-create") != 0)
             continue;
-        if (lstat(file, &st) < 0 && errno == ENOENT)
-            continue;
+        if (lstat(file, &st) < 0) {
+            if (errno == ENOENT)
+                continue;
+            durable_errno(err, errno, "create", file);
+            return false;
+        }
         err_set(err, REASON_FILE_EXISTS, "The new file '%s' cannot be made: %s is there; remove it, "
                 "or move it away", file, S_ISLNK(st.st_mode) ? "a symbolic link" : "something");
         err_name(err, "file", file);

@@ -141,7 +141,7 @@ static void operation_query(struct daemon *daemon, struct slot *slot, const json
         if (memory)
             json_array_append_new(json_object_get(paths, "files"), json_string(memory));
     }
-    worker_run(daemon->worker, deed_inspect, paths, operation_queried_cb, query);
+    worker_run(daemon->looker, deed_inspect, paths, operation_queried_cb, query);
     json_decref(paths);
 }
 

@@ -40,7 +40,7 @@ class Still:
                 "nodes": sorted(n["node-name"] for n in nodes if n["node-name"][0] != "#"),
                 "files": scene.contents(p),
                 "snapshots": p.command("query-snapshots"),
-                "jobs": p.command("query-jobs"),
+                "jobs": [(job["id"], job["type"]) for job in p.command("query-jobs")],
                 "fds": p.fd_count(),
                 "processes": p.all_pids()}
 
@@ -143,15 +143,16 @@ class Steps:
                 self.lines += data.decode(errors="replace").splitlines()
                 if self._match and self._match(self.lines[-1]):
                     self._match = None
+                    go = self._go
                     self._held.set()
-                    self._go.wait()
+                    go.wait()
         os.close(self._read)
 
     def hold(self, step, nth=1):
         """From now on: stands still when that step is done (the nth of that name), or has failed,
         and before the next begins.  step: a name, or a number counted from now."""
+        self._go = threading.Event()
         self._held.clear()
-        self._go.clear()
         seen = [0]
 
         def match(line):
@@ -161,6 +162,12 @@ class Steps:
             seen[0] += isinstance(step, int) or name == step
             return seen[0] == (step if isinstance(step, int) else nth)
         self._match = match
+
+    def hold_next(self, step):
+        """Goes on from where it stands, to the next stop."""
+        before = self._go
+        self.hold(step)
+        before.set()
 
     def held(self, timeout=15):
         """Waits until it stands there; the step's line."""
@@ -183,9 +190,15 @@ class Steps:
         self._go.set()
 
 
-def stepped(t, formats=("qcow2",), ticks=4, prefix="disk", **guest):
-    """A running guest, and the Steps of its proxy."""
-    p = vm.Proxy(t, oracle.make_disks(t.dir, formats, prefix), options=["--log-level", "debug"], **guest)
+def stepped(t, formats=("qcow2",), ticks=4, prefix="disk", folder=None, name="vm", **guest):
+    """A running guest, and the Steps of its proxy.  QEMU's own messages go elsewhere: a QEMU that
+    waits for room in the pipe would hold up the proxy."""
+    messages = t.path("messages") / name
+    messages.parent.mkdir(exist_ok=True)
+    away = {"qemu-system-x86_64": f"exec 2>>'{messages}'"}
+    p = Wrapped(t, oracle.make_disks(folder or t.dir, formats, prefix), away, name=name,
+                options=["--log-level", "debug"], **guest)
+    t.log(messages)
     steps = Steps(p)
     steps.start()
     p.serial.wait_tick(ticks)
@@ -193,7 +206,7 @@ def stepped(t, formats=("qcow2",), ticks=4, prefix="disk", **guest):
 
 
 def no_record_can_be_written(p):
-    """state.json cannot be replaced until the folder that is returned is removed; the journal can."""
+    """state.json cannot be replaced until the folder returned is removed; the journal can."""
     path = p.state / ".state.json.tmp"
     path.mkdir()
     return path

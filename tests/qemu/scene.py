@@ -46,7 +46,7 @@ class Saved:
         self.freeze()
         counts = [oracle.Image(disk["image"], disk["format"]).count for disk in info["disks"]]
         # Stopped between two disks of one turn, they differ by that turn.
-        assert not counts or max(counts) - min(counts) <= 1, f"{self.name}: not one moment: {counts}"
+        assert not counts or max(counts) - min(counts) <= 1, f"{self.name}: not one turn: {counts}"
         self.count = max(counts, default=0)
 
     def freeze(self):
@@ -144,14 +144,15 @@ class Mark:
 
 
 def layout(p):
-    """{label: (file, driver)} of every inserted disk, as QEMU tells it."""
+    """{label: (file, driver)} of every inserted disk, as QEMU tells it (it runs in t.dir)."""
     found = {}
     for entry in p.command("query-block"):
         if "inserted" in entry:
             label = entry["device"]
             if not label:
                 label = entry["qdev"].removeprefix(OURS).split("/")[0]
-            found[label] = (entry["inserted"]["file"], entry["inserted"]["drv"])
+            path = str(p.test.dir / entry["inserted"]["file"])
+            found[label] = (path, entry["inserted"]["drv"])
     return found
 
 
@@ -185,16 +186,17 @@ def contents(p):
     return found
 
 
-def tidy(p, *foreign):
+def tidy(p, *foreign, folder=None):
     """Stops the VM; what lies on the disk then is what the record says, and is sound.  foreign:
-    files of the test that are none of its layers."""
+    files of the test that are none of its layers; folder: where its images are, if not in t.dir."""
     kept = names(p)
     memory = {s["memory"]["file"] for s in p.command("query-snapshots") if "memory" in s}
     p.serial.check()
     harness.equal(p.stop(), 0, "exit status")
     record = state(p)
     layers = {layer["real"]: layer for layer in record["layers"].values()}
-    images = {str(path) for path in p.test.dir.iterdir() if path.suffix in (".qcow2", ".raw")}
+    images = {str(path) for path in (folder or p.test.dir).iterdir()
+              if path.suffix in (".qcow2", ".raw")}
     wanted = set(layers) | {str(disk.path) for disk in p.disks}
     harness.equal(sorted(images - set(map(str, foreign))), sorted(wanted), "image files")
     harness.equal({str(path) for path in (p.state / "memory").iterdir()}, memory, "memory files")

@@ -21,7 +21,8 @@ CONFLICTS = (
     ("migrate-set-parameters", {"max-bandwidth": 1}),
     ("migrate-set-capabilities", {"capabilities": []}),
     ("transaction", {"actions": []}), ("block-commit", {"device": "d0"}),
-    ("block-stream", {"device": "d0"}), ("drive-mirror", {"device": "d0", "target": "x", "sync": "full"}),
+    ("block-stream", {"device": "d0"}),
+    ("drive-mirror", {"device": "d0", "target": "x", "sync": "full"}),
     ("blockdev-snapshot-sync", {"device": "d0", "snapshot-file": "x"}),
     ("snapshot-save", {"job-id": "j", "tag": "x", "vmstate": "x", "devices": []}),
     ("snapshot-load", {"job-id": "j", "tag": "x", "vmstate": "x", "devices": []}),
@@ -126,7 +127,8 @@ def test_the_operation_is_seen_as_a_job(t):
     t.path("gate").touch()
     g.p.command("snapshot-create", {"name": "s3", "job-id": "j1"})
     harness.poll(g.helpers, 10, "the operation to wait")
-    assert "in use" in g.other.refused("snapshot-create", {"name": "s4", "job-id": "j1"}).desc or True
+    harness.equal(g.other.refused("snapshot-create", {"name": "s4", "job-id": "j2"}).reason,
+                  "operation-running", "a second job")
     g.other.command("job-cancel", id="j1")
     t.path("gate").unlink()
     assert "cancelled" in g.p.wait_job("j1")["error"]

@@ -16,7 +16,8 @@ from hostile import refused
 from scene import harness, oracle, vm
 
 BAD_NAMES = ["", ".", "..", ".hidden", "-x", "a/b", "/a", "../a", "a b", "a\tb", "a\nb", "a*",
-             "s\u00e4ule", "\u540d", "\U0001f600", "%s%n", "a;b", "a\"b", "a\\b", "x" * 65, "x" * 5000]
+             "s\u00e4ule", "\u540d", "\U0001f600", "%s%n", "a;b", "a\"b", "a\\b",
+             "x" * 65, "x" * 5000]
 COMMANDS = {"snapshot-create": {}, "snapshot-revert": {"discard": True}, "snapshot-delete": {}}
 
 
@@ -51,7 +52,8 @@ def test_unknown_and_duplicate_names(t):
                         f"'{name}'")
         harness.equal(error.data["snapshot"], name, "name in data")
         for command in ("snapshot-delete", "query-snapshots"):
-            harness.equal(p.qmp.refused(command, {"name": name}).reason, "unknown-snapshot", command)
+            harness.equal(p.qmp.refused(command, {"name": name}).reason, "unknown-snapshot",
+                          command)
     for name in ("s1", "new"):
         refused(p, "unsaved-state" if name == "new" else "duplicate-name", "snapshot-revert",
                 {"name": "s1"} if name == "new" else {"name": "s1", "save-as": "s1"})
@@ -247,7 +249,8 @@ def test_a_disk_that_is_gone_or_has_another_name(t):
 
     def unplug(device):
         p.command("device_del", id=device)
-        p.qmp.wait_event(lambda e: e["event"] == "DEVICE_DELETED" and e["data"].get("device") == device)
+        p.qmp.wait_event(lambda event: event["event"] == "DEVICE_DELETED" and
+                         event["data"].get("device") == device)
     unplug("stick")
     for command, args in ALL:
         refused(p, "disk-gone", command, args, "'stick'")
@@ -287,13 +290,12 @@ def test_a_frozen_image_that_was_replaced_or_written(t):
     for word, change in (
             ("written", lambda: os.utime(base, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))),
             ("written", lambda: os.truncate(base, stamp.st_size + 1)),
-            ("replaced", lambda: (shutil.copy2(base, t.path("copy")), t.path("copy").rename(base)))):
+            ("replaced", lambda: shutil.copy2(base, t.path("copy")).rename(base))):
         change()
-        error = refused(p, "image-changed", "snapshot-revert", {"name": "s1", "discard": True}, base,
-                        word)
+        error = refused(p, "image-changed", *ALL[1], base, word)
         harness.equal(error.data["file"], str(base), "file in data")
         for command, args in (ALL[0], ALL[2]):
-            assert p.qmp.refused(command, args).reason in ("image-changed", "chain-mismatch"), command
+            harness.equal(p.qmp.refused(command, args).reason, "image-changed", command)
         if word == "written":
             os.truncate(base, stamp.st_size)
             os.utime(base, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
@@ -317,7 +319,9 @@ def test_arguments_that_are_unknown_or_rule_snapshots_out(t):
 def test_a_job_of_a_client(t):
     p = scene.start(t)
     p.command("snapshot-create", {"name": "s1"})
-    p.command("drive-mirror", {"device": "d0", "job-id": "copy", "target": str(t.path("copy.img")),
+    target = t.path("copies") / "d0"
+    target.parent.mkdir()
+    p.command("drive-mirror", {"device": "d0", "job-id": "copy", "target": str(target),
                                "sync": "full", "speed": 1 << 10})
     for command, args in ALL:
         error = refused(p, "job-running", command, args, "'copy'")

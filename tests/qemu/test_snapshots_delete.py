@@ -245,6 +245,23 @@ def test_the_images_of_a_shared_base_are_never_written(t):
     harness.equal((scene.checksum(golden.path), golden.path.stat().st_mtime_ns), before, "golden")
 
 
+def test_after_the_last_delete_only_the_first_images_are_left(t):
+    """Also when several merges have waited for a branch to run again."""
+    p = scene.start(t, FORMATS)
+    root, low, middle, high = row(p, "root", "low", "middle", "high")
+    scene.revert(p, root)
+    for saved in (low, middle):
+        drop(p, saved, root, high)
+    scene.revert(p, high)
+    p.serial.wait_more(4)
+    drop(p, root, high)
+    drop(p, high)
+    p.serial.wait_more(4)
+    harness.equal(p.serial.boots(), [0], "boots")
+    harness.equal(images(t), {disk.path.name for disk in p.disks}, "images")
+    scene.tidy(p)
+
+
 def test_metadata_only_takes_the_name_and_its_memory(t):
     p = scene.start(t, FORMATS)
     one, two = row(p, "one", "two")

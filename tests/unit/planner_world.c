@@ -109,9 +109,9 @@ json_t *world_file_add(struct planner_world *world, const char *path, const char
                        const char *backing, const char *backing_format)
 {
     json_t *entry = json_pack("{s:b, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:s*, s:s*}", "exists", 1,
-                              "real", path, "kind", "file", "dev", 1, "ino", world->inode + 1, "size",
-                              200000 + world->inode, "mtime", "1.5", "format", format, "backing",
-                              backing, "backing-format", backing_format);
+                              "real", path, "kind", "file", "dev", 1, "ino", world->inode + 1,
+                              "size", 200000 + world->inode, "mtime", "1.5", "format", format,
+                              "backing", backing, "backing-format", backing_format);
 
     world->inode++;
     json_object_set_new(world->w.files, path, entry);

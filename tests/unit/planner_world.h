@@ -20,7 +20,8 @@
 struct planner_world {
     struct world w;             /* what the planner gets */
     json_t *state;
-    json_t *vm;                 /* [{ key, device, qdev, ro?, filter?, chain: [{ node, drv, file }] }] */
+    json_t *vm;                 /* [{ key, device, qdev, ro?, filter?,
+                                 *    chain: [{ node, drv, file, protocol? }] }] */
     struct args *args;
     struct args_disks disks;
     int inode;                  /* the last one given away */
@@ -52,8 +53,8 @@ void world_create(struct planner_world *world, const char *name);
 typedef json_t *planner_fn(const struct world *world, const json_t *state, const json_t *request,
                            struct err *err);
 
-/* new: the plan, in which was found what holds for all: well-formed steps, one commit point, nothing
- * written that somebody else needs; and nothing but the plan was made. */
+/* new: the plan, in which was found what holds for all: well-formed steps, one commit point,
+ * nothing written that somebody else needs; and nothing but the plan was made. */
 json_t *world_plan(struct planner_world *world, planner_fn *planner, const char *request);
 /* borrowed until the next call: the sentence. */
 const char *world_refuse(struct planner_world *world, planner_fn *planner, const char *request,

@@ -50,8 +50,8 @@ static void second_process_is_verified_before_the_first_ends(void **state)
 
     (void)state;
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
-                       "migrate-incoming loaded check-disks clients-hold* stop* commit! process-end "
-                       "process-switch cont state-write clients-release files-remove?");
+                       "migrate-incoming loaded check-disks clients-hold* stop* commit! "
+                       "process-end process-switch cont state-write clients-release files-remove?");
     assert_string_equal(state_str(plan, "method"), "respawn");
     assert_string_equal(state_str(plan, "run-state"), "running");
     assert_has(words, "/i/a.vm-8.qcow2");
@@ -190,8 +190,9 @@ static void later_qemus_activate_their_images_by_hand(void **state)
     world->w.version[0] = 10;
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true, 'state': 'paused'}");
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
-                       "migrate-incoming loaded check-disks clients-hold* stop* commit! process-end "
-                       "process-switch activate? state-write clients-release files-remove?");
+                       "migrate-incoming loaded check-disks clients-hold* stop* commit! "
+                       "process-end process-switch activate? state-write clients-release "
+                       "files-remove?");
     json_decref(plan);
     world_free(world);
 }
@@ -209,8 +210,9 @@ static void exclusive_resources_are_bound_late(void **state)
     world_create(world, "s1");
     plan = world_plan(world, planner_revert, S1);
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
-                       "migrate-incoming loaded check-disks clients-hold* stop* commit! process-end "
-                       "process-switch bind? cont state-write clients-release files-remove?");
+                       "migrate-incoming loaded check-disks clients-hold* stop* commit! "
+                       "process-end process-switch bind? cont state-write clients-release "
+                       "files-remove?");
     json_decref(plan);
     world_free(world);
 }

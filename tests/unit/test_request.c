@@ -52,15 +52,16 @@ static void what_the_schema_says_is_taken(void **state)
 {
     static const struct row rows[] = {
         { "snapshot-create", "{\"name\": \"s1\"}", NULL },
-        { "snapshot-create", "{\"name\": \"s1\", \"description\": \"\", \"disks\": [\"d0\", \"d1\"],"
+        { "snapshot-create",
+          "{\"name\": \"s1\", \"description\": \"\", \"disks\": [\"d0\", \"d1\"],"
           "\"memory\": \"vmstate\", \"live\": false, \"job-id\": \"j.1-a_b\", \"dry-run\": true}",
           NULL },
         { "snapshot-create", "{\"name\": \"s1\", \"memory\": \"stream\", \"disks\": []}", NULL },
         { "snapshot-create", "{\"name\": \"s1\", \"memory\": \"none\"}", NULL },
         { "snapshot-revert", "{\"name\": \"s1\", \"state\": \"as-saved\", \"method\": \"auto\","
           "\"discard\": true, \"save-as\": \"s2\", \"job-id\": \"j\", \"dry-run\": false}", NULL },
-        { "snapshot-revert", "{\"name\": \"s1\", \"state\": \"prelaunch\", \"method\": \"replace\"}",
-          NULL },
+        { "snapshot-revert",
+          "{\"name\": \"s1\", \"state\": \"prelaunch\", \"method\": \"replace\"}", NULL },
         { "snapshot-delete", "{\"name\": \"s1\", \"children\": \"only\", \"direction\": \"stream\","
           "\"metadata-only\": true, \"job-id\": \"j\", \"dry-run\": false}", NULL },
         { "query-snapshots", "", NULL },
@@ -152,7 +153,8 @@ static void names_are_checked_with_their_reason(void **state)
     static const struct row rows[] = {
         { "snapshot-create", "{\"name\": \"A-Z_.9\"}", NULL },
         { "snapshot-create",
-          "{\"name\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}", NULL },
+          "{\"name\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
+          NULL },
         { "snapshot-create", "{\"name\": \"a\\u0000b\"}",
           "Invalid parameter type for 'name', expected: string" },
         { NULL, NULL, NULL },

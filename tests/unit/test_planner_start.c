@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* planner_start: a VM that is started again comes up on its current layers, or not at all; and what
+ * is shown of its snapshots (info.h). */
+#include "tests/unit/planner_world.h"
+
+#include "policy/info.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+#include "tests/unit/args_words.h"
+
+#define DRIVES "-drive file=/i/a.qcow2,if=virtio,id=d0,format=qcow2 " \
+               "-drive file=/i/b.raw,if=ide,id=d1,format=raw"
+
+/* new: the words; NULL: refused for that reason, and nothing was changed. */
+static char *start(struct planner_world *world, const char *reason)
+{
+    json_t *copy = json_deep_copy(world->state);
+    struct err err = ERR_INIT;
+    char **argv = planner_start(&world->w, world->state, &err);
+    char *out = argv ? words_join(argv) : NULL;
+
+    assert_json(world->state, copy);
+    json_decref(copy);
+    args_strv_free(argv);
+    assert_int_equal(argv == NULL, err.set);
+    if (!reason && err.set)
+        fail_msg("%s", err.desc);
+    if (reason && !err.set)
+        fail_msg("%s", out);
+    if (reason)
+        assert_string_equal(err.reason, reason);
+    err_clear(&err);
+    return out;
+}
+
+static void assert_starts(struct planner_world *world, const char *with, const char *without)
+{
+    char *words = start(world, NULL);
+
+    if (!strstr(words, with))
+        fail_msg("'%s' is not in %s", with, words);
+    if (without && strstr(words, without))
+        fail_msg("'%s' is in %s", without, words);
+    free(words);
+}
+
+static void vm_without_a_record_starts_as_it_was_written(void **state)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    char *words = start(world, NULL);
+
+    (void)state;
+    assert_string_equal(words, "-m 64 " DRIVES);
+    free(words);
+    world_free(world);
+}
+
+static void vm_starts_on_its_current_layers(void **state)
+{
+    static const enum planner_world_kind kinds[] = { WORLD_DRIVES, WORLD_NODES };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct planner_world *world = world_make(kinds[i], "running");
+        json_t *plan;
+
+        world_create(world, "s1");
+        world_create(world, "s2");
+        assert_starts(world, "/i/a.vm-6.qcow2", "-S");
+        assert_starts(world, "/i/b.vm-7.qcow2", "-incoming");
+        plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true}");
+        world_carry_out(world, plan);
+        json_decref(plan);
+        assert_starts(world, "/i/a.vm-8.qcow2", "/i/a.vm-6.qcow2");
+        world_free(world);
+    }
+}
+
+/* The same image by another path, a symbolic link say. */
+static void image_is_known_by_its_inode(void **state)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+
+    (void)state;
+    world_create(world, "s1");
+    json_object_set(world->w.files, "/other/a.img", json_object_get(world->w.files, "/i/a.qcow2"));
+    world_args(world, "-drive file=/other/a.img,if=virtio,id=d0,format=qcow2 "
+                      "-drive file=/i/b.raw,if=ide,id=d1,format=raw");
+    assert_starts(world, "/i/a.vm-3.qcow2", NULL);
+    world_free(world);
+}
+
+static void active_layer_may_be_named_itself(void **state)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    char *words;
+
+    (void)state;
+    world_create(world, "s1");
+    world_args(world, "-drive file=/i/a.vm-3.qcow2,if=virtio,id=d0,format=qcow2");
+    words = start(world, NULL);
+    assert_string_equal(words, "-drive file=/i/a.vm-3.qcow2,if=virtio,id=d0,format=qcow2");
+    free(words);
+    world_free(world);
+}
+
+/* Each of these would write into an image that others stand on. */
+static void writing_into_frozen_layers_is_refused(void **state)
+{
+    static const char *const lines[] = {
+        "-drive file=/i/gold.raw,if=virtio,id=d0,format=raw",
+        "-drive file=/i/a.vm-3.qcow2,if=virtio,id=d0,format=qcow2",
+        "-drive file=/i/a.qcow2,if=virtio,id=other,format=qcow2",
+        "-drive file=/i/b.raw,if=virtio,id=d0,format=raw",
+        "-hda /i/a.qcow2",
+    };
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+
+    (void)state;
+    world_create(world, "s1");
+    world_create(world, "s2");
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        world_args(world, lines[i]);
+        assert_null(start(world, REASON_CHAIN_MISMATCH));
+    }
+    world_args(world, "-drive file=/i/a.qcow2,if=virtio,id=other,format=qcow2,readonly=on "
+                      "-drive file=/i/new.raw,if=virtio,id=d0,format=raw");
+    world_file_add(world, "/i/new.raw", "raw", NULL, NULL);
+    assert_starts(world, "/i/a.qcow2", "/i/a.vm");
+    world_free(world);
+}
+
+static void chain_that_does_not_fit_is_refused(void **state)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    json_t *file;
+
+    (void)state;
+    world_create(world, "s1");
+    world_create(world, "s2");
+    file = json_object_get(world->w.files, "/i/a.vm-6.qcow2");
+    json_object_set_new(file, "backing", json_string("/i/a.qcow2"));
+    assert_null(start(world, REASON_CHAIN_MISMATCH));
+    json_object_set_new(file, "backing", json_string("/i/a.vm-3.qcow2"));
+    json_object_set_new(file, "backing-format", json_string("raw"));
+    assert_null(start(world, REASON_CHAIN_MISMATCH));
+    json_object_del(file, "backing-format");
+    assert_null(start(world, REASON_CHAIN_MISMATCH));
+    json_object_set_new(file, "backing-format", json_string("qcow2"));
+    free(start(world, NULL));
+    json_object_set_new(file, "bad", json_string("it is damaged"));
+    assert_null(start(world, REASON_BAD_IMAGE));
+    json_object_del(file, "bad");
+    file = json_deep_copy(json_object_get(world->w.files, "/i/a.qcow2"));
+    json_object_set_new(file, "mtime", json_string("9.9"));
+    json_object_set_new(world->w.files, "/i/a.qcow2", file);
+    assert_null(start(world, REASON_IMAGE_CHANGED));
+    world_file_remove(world, "/i/a.vm-6.qcow2");
+    assert_null(start(world, REASON_IMAGE_CHANGED));
+    world_free(world);
+}
+
+static void files_of_the_record_are_asked_for(void **state)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    json_t *files;
+
+    (void)state;
+    world_create(world, "s1");
+    files = planner_files(world->state);
+    assert_json_is(files, "['/i/gold.raw', '/i/a.qcow2', '/i/a.vm-3.qcow2', '/i/b.raw',"
+                          " '/i/b.vm-5.qcow2']");
+    json_decref(files);
+    world_free(world);
+}
+
+static void info_tells_what_the_schema_says(void **state)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    json_t *info;
+
+    (void)state;
+    world_create(world, "s1");
+    world_create(world, "s2");
+    info = info_snapshot(world->state, state_snapshot(world->state, "s1"), "snapshot-delete",
+                         json_text("['x']"));
+    assert_json_is(info,
+                   "{'name': 's1', 'children': ['s2'], 'current': false,"
+                   " 'created': {'seconds': 1700000000, 'microseconds': 1},"
+                   " 'run-state': 'running', 'origin': 'created',"
+                   " 'memory': {'format': 'stream', 'file': '/m/s1-1.mem', 'size': 70000000},"
+                   " 'disks': [{'device': 'd0', 'image': '/i/a.qcow2', 'format': 'qcow2'},"
+                   "           {'device': 'd1', 'image': '/i/b.raw', 'format': 'raw'}],"
+                   " 'operation': 'snapshot-delete', 'problems': ['x']}");
+    json_decref(info);
+    info = info_snapshot(world->state, state_snapshot(world->state, "s2"), NULL, json_array());
+    assert_string_equal(state_str(info, "parent"), "s1");
+    assert_true(json_is_true(json_object_get(info, "current")));
+    assert_null(json_object_get(info, "operation"));
+    assert_json_is(json_object_get(json_array_get(json_object_get(info, "disks"), 0), "node-name"),
+                   "'qsnap-3'");
+    json_decref(info);
+    world_free(world);
+}
+
+static size_t problems(const struct planner_world *world, const char *name)
+{
+    json_t *list = info_problems(world->state, state_snapshot(world->state, name), world->w.files);
+    size_t n = json_array_size(list);
+
+    json_decref(list);
+    return n;
+}
+
+static void info_tells_what_is_wrong(void **state)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    json_t *memory;
+
+    (void)state;
+    world_create(world, "s1");
+    world_create(world, "s2");
+    memory = json_object_get(world->w.files, "/m/s1-1.mem");
+    json_object_set_new(memory, "size", json_integer(70000000));
+    json_object_set_new(json_object_get(world->w.files, "/m/s2-6.mem"), "size",
+                        json_integer(70000000));
+    assert_int_equal(problems(world, "s1"), 0);
+    assert_int_equal(problems(world, "s2"), 0);
+    json_object_set_new(memory, "size", json_integer(69999999));
+    assert_int_equal(problems(world, "s1"), 1);
+    world_file_remove(world, "/m/s1-1.mem");
+    assert_int_equal(problems(world, "s1"), 1);
+    json_object_set_new(state_snapshot(world->state, "s1"), "deleting", json_true());
+    assert_int_equal(problems(world, "s1"), 2);
+    world_file_remove(world, "/i/b.raw");       /* s2 stands on it as well */
+    assert_int_equal(problems(world, "s1"), 3);
+    assert_int_equal(problems(world, "s2"), 1);
+    world_free(world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(vm_without_a_record_starts_as_it_was_written),
+        cmocka_unit_test(vm_starts_on_its_current_layers),
+        cmocka_unit_test(image_is_known_by_its_inode),
+        cmocka_unit_test(active_layer_may_be_named_itself),
+        cmocka_unit_test(writing_into_frozen_layers_is_refused),
+        cmocka_unit_test(chain_that_does_not_fit_is_refused),
+        cmocka_unit_test(files_of_the_record_are_asked_for),
+        cmocka_unit_test(info_tells_what_the_schema_says),
+        cmocka_unit_test(info_tells_what_is_wrong),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

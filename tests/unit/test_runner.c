@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* runner: each step acts once and is verified; what fails is taken back, or gone on with. */
+#include "tests/unit/runner_fake.h"
+
+#include "policy/plan.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+
+static json_t *vm_new(void)
+{
+    return json_text("{'status': 'running', 'nodes': {}, 'jobs': {}, 'disks': {'d0': 'base'},"
+                     " 'capabilities': {}, 'parameters': {}}");
+}
+
+static json_t *node_add(const char *name)
+{
+    json_t *step = step_command("add", "qemu", NULL, "blockdev-add",
+                                json_pack("{s:s}", "node-name", name), expect_node(name, true));
+
+    step_undo(step, step_command("del", "qemu", NULL, "blockdev-del",
+                                 json_pack("{s:s}", "node-name", name),
+                                 expect_node(name, false)));
+    return step;
+}
+
+static json_t *deed(const char *name, const char *undo)
+{
+    json_t *step = step_deed(name, NULL, json_object());
+
+    if (undo)
+        step_undo(step, step_deed(undo, NULL, json_object()));
+    return step;
+}
+
+/* make, add n1, stop | commit | cont, end */
+static json_t *plan_make(void)
+{
+    json_t *plan = plan_new("test", "s1"), *step;
+
+    plan_add(plan, deed("make", "unmake"));
+    plan_add(plan, node_add("n1"));
+    step = step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", NULL));
+    step_undo(step, step_command("cont", "qemu", NULL, "cont", NULL,
+                                 expect_status("running", NULL)));
+    plan_add(plan, step);
+    step = deed("commit", NULL);
+    step_commit_point(step);
+    plan_add(plan, step);
+    plan_add(plan, step_command("cont", "qemu", NULL, "cont", NULL,
+                                expect_status("running", NULL)));
+    plan_add(plan, deed("end", NULL));
+    return plan;
+}
+
+static void assert_end(const struct runner_fake *fake, enum runner_end end, const char *reason)
+{
+    if (fake->end != end)
+        fail_msg("end %d: %s", fake->end, fake->err.set ? fake->err.desc : "no error");
+    assert_int_equal(fake->err.set, reason != NULL);
+    if (reason)
+        assert_string_equal(fake->err.reason, reason);
+}
+
+static void journal_comes_before_the_first_action_and_at_the_commit_point(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_DONE, NULL);
+    assert_true(runner_committed(fake->runner));
+    assert_log(fake, "journal, deed make, command blockdev-add, command stop, deed commit, "
+                     "journal committed, command cont, deed end");
+    runner_fake_free(fake);
+}
+
+static void without_a_journal_nothing_is_done(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    fake->journal_fails_at = 0;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_UNDONE, REASON_NO_SPACE);
+    assert_log(fake, "journal");
+    runner_fake_free(fake);
+}
+
+static void commit_point_that_cannot_be_written_is_taken_back(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    fake->journal_fails_at = 1;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_UNDONE, REASON_NO_SPACE);
+    assert_false(runner_committed(fake->runner));
+    assert_log(fake, "journal, deed make, command blockdev-add, command stop, deed commit, "
+                     "journal committed, command cont, command blockdev-del, deed unmake");
+    runner_fake_free(fake);
+}
+
+/* "state-write" says so in the record itself. */
+static void record_that_was_written_is_the_commit_point(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+    json_t *plan = plan_new("test", "s1"), *step = deed("state-write", NULL);
+
+    (void)state;
+    step_commit_point(step);
+    plan_add(plan, step);
+    plan_add(plan, deed("end", NULL));
+    runner_fake_run(fake, plan);
+    assert_end(fake, RUNNER_DONE, NULL);
+    assert_log(fake, "journal, deed state-write, deed end");
+    runner_fake_free(fake);
+}
+
+static void refused_action_is_not_undone_itself(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    fake->qemu->at = 0;
+    fake->qemu->trouble = FAKE_REFUSE;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_UNDONE, REASON_QEMU_FAILED);
+    assert_non_null(strstr(fake->err.desc, "add"));
+    assert_log(fake, "journal, deed make, command blockdev-add, deed unmake");
+    runner_fake_free(fake);
+}
+
+static void accepted_action_without_effect_is_undone_too(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    fake->qemu->at = 0;
+    fake->qemu->trouble = FAKE_IGNORE;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_UNDONE, REASON_QEMU_FAILED);
+    assert_log(fake, "journal, deed make, command blockdev-add, command blockdev-del, deed unmake");
+    runner_fake_free(fake);
+    fake = runner_fake_new(vm_new());       /* one that is waited for */
+    fake->qemu->at = 1;
+    fake->qemu->trouble = FAKE_IGNORE;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_UNDONE, REASON_TIMEOUT);
+    assert_log(fake, "journal, deed make, command blockdev-add, command stop, command cont, "
+                     "command blockdev-del, deed unmake");
+    runner_fake_free(fake);
+}
+
+/* What counts is what QEMU says when it is asked. */
+static void refused_action_whose_effect_is_there_counts(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    fake->qemu->at = 0;
+    fake->qemu->trouble = FAKE_DONE_REFUSED;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_DONE, NULL);
+    runner_fake_free(fake);
+}
+
+static void failed_deed_is_not_undone_itself(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    fake->deed_fails_at = 0;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_UNDONE, REASON_NO_SPACE);
+    assert_log(fake, "journal, deed make");
+    runner_fake_free(fake);
+}
+
+static void lost_qemu_leaves_the_journal(void **state)
+{
+    for (size_t at = 0; at < 3; at++)
+        for (int after = 0; after < 2; after++) {
+            struct runner_fake *fake = runner_fake_new(vm_new());
+
+            (void)state;
+            fake->qemu->at = at;
+            fake->qemu->trouble = after ? FAKE_CUT_AFTER : FAKE_CUT_BEFORE;
+            runner_fake_run(fake, plan_make());
+            assert_end(fake, RUNNER_LOST, REASON_QEMU_FAILED);
+            assert_int_equal(json_array_size(fake->qemu->log), at + 1);
+            runner_fake_free(fake);
+        }
+}
+
+static void silent_qemu_is_taken_back(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    fake->qemu->at = 1;
+    fake->qemu->trouble = FAKE_SILENT;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_UNDONE, REASON_TIMEOUT);
+    assert_log(fake, "journal, deed make, command blockdev-add, command stop, command cont, "
+                     "command blockdev-del, deed unmake");
+    runner_fake_free(fake);
+}
+
+/* It comes while a deed is being done that takes the plan back. */
+static void answer_that_comes_too_late_is_nobodys(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+    json_t *plan = plan_new("test", "s1"), *step;
+
+    (void)state;
+    plan_add(plan, deed("make", "unmake"));
+    plan_add(plan, step_command("late", "qemu", NULL, "balloon", NULL,
+                                expect_status("running", NULL)));
+    step = deed("commit", NULL);
+    step_commit_point(step);
+    plan_add(plan, step);
+    fake->qemu->at = 0;
+    fake->qemu->trouble = FAKE_LATE;
+    fake->deed_ms = 2 * FAKE_LATE_MS;
+    runner_fake_run(fake, plan);
+    assert_end(fake, RUNNER_UNDONE, REASON_TIMEOUT);
+    assert_log(fake, "journal, deed make, command balloon, deed unmake");
+    runner_fake_free(fake);
+}
+
+static void behind_the_commit_point_a_step_is_tried_again(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    fake->qemu->at = 2;
+    fake->qemu->trouble = FAKE_REFUSE;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_DONE, NULL);
+    assert_log(fake, "journal, deed make, command blockdev-add, command stop, deed commit, "
+                     "journal committed, command cont, command cont, deed end");
+    runner_fake_free(fake);
+}
+
+static void step_that_never_works_is_the_end(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    fake->deed_fails_at = 2;                /* "end" */
+    fake->deed_fails_times = 1000;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_STUCK, REASON_NO_SPACE);
+    assert_log(fake, "journal, deed make, command blockdev-add, command stop, deed commit, "
+                     "journal committed, command cont, deed end, deed end, deed end, deed end, "
+                     "deed end");
+    runner_fake_free(fake);
+    fake = runner_fake_new(vm_new());
+    fake->deed_fails_at = 1;                /* "commit", and all that would undo it */
+    fake->deed_fails_times = 1000;
+    runner_fake_run(fake, plan_make());
+    assert_end(fake, RUNNER_STUCK, REASON_NO_SPACE);
+    assert_non_null(strstr(fake->err.desc, "commit"));      /* why it was taken back at all */
+    assert_log(fake, "journal, deed make, command blockdev-add, command stop, deed commit, "
+                     "command cont, command blockdev-del, deed unmake, deed unmake, deed unmake, "
+                     "deed unmake, deed unmake");
+    runner_fake_free(fake);
+}
+
+/* ... in what is undone, and behind the commit point. */
+static void lenient_step_may_fail(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+    json_t *plan = plan_new("test", "s1"), *step = deed("make", NULL);
+
+    (void)state;
+    step_undo(step, step_lenient(step_deed("perhaps", NULL, json_object())));
+    step_undo(step, step_deed("unmake", NULL, json_object()));
+    plan_add(plan, step);
+    plan_add(plan, deed("fails", NULL));
+    fake->deed_fails_at = 1;
+    fake->deed_fails_times = 2;
+    runner_fake_run(fake, plan);
+    assert_end(fake, RUNNER_UNDONE, REASON_NO_SPACE);
+    assert_log(fake, "journal, deed make, deed fails, deed perhaps, deed unmake");
+    runner_fake_free(fake);
+    fake = runner_fake_new(vm_new());
+    plan = plan_make();
+    step_lenient(json_array_get(json_object_get(plan, "steps"), 5));
+    fake->deed_fails_at = 2;
+    runner_fake_run(fake, plan);
+    assert_end(fake, RUNNER_DONE, NULL);
+    runner_fake_free(fake);
+}
+
+static void cancelling_takes_back_what_was_done(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    runner_fake_run_cancel(fake, plan_make(), "command blockdev-add");
+    assert_end(fake, RUNNER_UNDONE, REASON_CANCELLED);
+    assert_log(fake, "journal, deed make, command blockdev-add, command blockdev-del, deed unmake");
+    runner_fake_free(fake);
+    fake = runner_fake_new(vm_new());
+    runner_fake_run_cancel(fake, plan_make(), "journal committed");     /* too late */
+    assert_end(fake, RUNNER_DONE, NULL);
+    assert_false(runner_cancel(fake->runner));
+    runner_fake_free(fake);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(journal_comes_before_the_first_action_and_at_the_commit_point),
+        cmocka_unit_test(without_a_journal_nothing_is_done),
+        cmocka_unit_test(commit_point_that_cannot_be_written_is_taken_back),
+        cmocka_unit_test(record_that_was_written_is_the_commit_point),
+        cmocka_unit_test(refused_action_is_not_undone_itself),
+        cmocka_unit_test(accepted_action_without_effect_is_undone_too),
+        cmocka_unit_test(refused_action_whose_effect_is_there_counts),
+        cmocka_unit_test(failed_deed_is_not_undone_itself),
+        cmocka_unit_test(lost_qemu_leaves_the_journal),
+        cmocka_unit_test(silent_qemu_is_taken_back),
+        cmocka_unit_test(answer_that_comes_too_late_is_nobodys),
+        cmocka_unit_test(behind_the_commit_point_a_step_is_tried_again),
+        cmocka_unit_test(step_that_never_works_is_the_end),
+        cmocka_unit_test(lenient_step_may_fail),
+        cmocka_unit_test(cancelling_takes_back_what_was_done),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
