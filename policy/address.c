@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "policy/address.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,9 @@
 
 /* Options that QEMU's own addresses have and that make no difference here. */
 static const char *const address_ignored[] = {
-    "server", "wait", "nodelay", "ipv4", "ipv6", "telnet", "reconnect", "reconnect-ms", NULL,
+    "server", "wait", "nodelay", "ipv4", "ipv6", "telnet", "reconnect", "reconnect-ms",
+    "delay", /* "nodelay" as a word is delay=off */
+    NULL,
 };
 
 static char *address_dup(const char *text, size_t len)
@@ -145,6 +148,12 @@ void address_clear(struct address *address)
 
 bool address_is_loopback(const struct address *address)
 {
-    return strncmp(address->host, "127.", 4) == 0 || strcmp(address->host, "::1") == 0 ||
-           strcmp(address->host, "localhost") == 0;
+    unsigned part[4];
+    char rest;
+
+    /* "127.example.org" is a name, and leads to wherever its owner says. */
+    if (sscanf(address->host, "%3u.%3u.%3u.%3u%c", &part[0], &part[1], &part[2], &part[3],
+               &rest) == 4)
+        return part[0] == 127;
+    return strcmp(address->host, "::1") == 0 || strcmp(address->host, "localhost") == 0;
 }

@@ -99,10 +99,16 @@ const char *overlay_plan(const struct world *world, json_t *state, const char *b
     char node[32];
 
     snprintf(node, sizeof(node), "qsnap-%lld", (long long)number);
-    if (overlay_check_room(world, real, OVERLAY_ROOM, err))
+    if (strncmp(real, "/dev/", 5) == 0 && strncmp(real, "/dev/shm/", 9) != 0) {
+        err_set(err, REASON_UNSUPPORTED_DISK, "'%s' is a device: its overlay would lie in /dev and be "
+                "gone with the next boot; give the disk an image in a folder",
+                state_str(below, "real"));
+        err_name(err, "file", state_str(below, "real"));
+    } else if (overlay_check_room(world, real, OVERLAY_ROOM, err)) {
         id = state_layer_add(state, json_pack("{s:s, s:s, s:s, s:s, s:s, s:O}", "path", path, "real",
                                               real, "format", "qcow2", "parent", below_id, "node",
                                               node, "size", json_object_get(below, "size")));
+    }
     free(path);
     free(real);
     return id;

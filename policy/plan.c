@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 json_t *plan_new(const char *operation, const char *name)
 {
@@ -11,6 +12,11 @@ json_t *plan_new(const char *operation, const char *name)
     if (!plan)
         abort();
     return plan;
+}
+
+void plan_set_running(json_t *plan, const char *status)
+{
+    json_object_set_new(plan, "running", json_boolean(strcmp(status, "running") == 0));
 }
 
 json_t *plan_add(json_t *plan, json_t *step)

@@ -2,7 +2,7 @@
 /*
  * plan: an operation as a list of steps, as data.
  *
- * Model: { operation, name, method?, steps: [step], after: state }.  A step is one of
+ * Model: { operation, name, method?, running, steps: [step], after: state }.  A step is one of
  *
  *   a command   { step, on: "qemu"|"next", command: {execute, arguments?}, expect, ... }
  *   a deed      { step, on: "host", args: {...}, ... }   named in proxy/deeds.c, verifies itself
@@ -12,6 +12,8 @@
  * a file whose descriptor goes with the command), undo (a list of steps that take it back),
  * commit-point (true on one step of a plan: from its success on the plan is finished, before it
  * everything is taken back), timeout (milliseconds that the verification may take; 0: for ever),
+ * no-return (once it is done, or perhaps done, the plan goes forward until a step that is settled),
+ * can-return (behind the commit point: when it is refused, everything can still be taken back),
  * lenient (a failure is reported, but does not fail the plan: only behind the commit point, and in
  * what is undone).
  *
@@ -28,6 +30,9 @@
 
 /* new; nothing is stolen. */
 json_t *plan_new(const char *operation, const char *name);
+
+/* Records whether the guest ran when the plan was made: if so, it runs when all is over. */
+void plan_set_running(json_t *plan, const char *status);
 
 /* Appends a step (steals it); returns it borrowed. */
 json_t *plan_add(json_t *plan, json_t *step);

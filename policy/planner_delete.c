@@ -77,11 +77,15 @@ static bool delete_check_merge(const struct delete *delete, const struct merge *
 {
     const char *parent = state_str(state_layer(delete->after, merge->parent), "real");
     const char *child = state_str(state_layer(delete->after, merge->child), "real");
+    const char *const both[] = { parent, child };
 
-    if (json_is_true(json_object_get(world_file(delete->world, parent), "bitmaps"))) {
+    for (size_t i = 0; i < 2; i++) {
+        if (!json_is_true(json_object_get(world_file(delete->world, both[i]), "bitmaps")))
+            continue;
         err_set(err, REASON_UNSUPPORTED_DISK, "'%s' has a persistent dirty bitmap, which a merge "
-                "into it would make worthless: remove it with block-dirty-bitmap-remove", parent);
-        err_name(err, "file", parent);
+                "would %s: remove it with block-dirty-bitmap-remove", both[i],
+                i == 0 ? "make worthless" : "lose");
+        err_name(err, "file", both[i]);
         return false;
     }
     return overlay_check_room(delete->world, parent,
@@ -168,10 +172,13 @@ static void delete_end_merge(struct delete *delete, const struct delete_merge *a
 {
     json_t *snapshot = state_snapshot(delete->now, delete->name);
     const char *end = at->merge.above ? "job-finalize" : "job-complete";
+    json_t *step;
 
-    plan_add(delete->plan, step_command(end, "qemu", at->disk->label, end,
-                                        json_pack("{s:s}", "id", at->job),
-                                        expect_job(at->job, "concluded")));
+    /* Once QEMU has left the child's file the record has to say so before the guest goes on. */
+    step = step_command(end, "qemu", at->disk->label, end, json_pack("{s:s}", "id", at->job),
+                        expect_job(at->job, "concluded"));
+    json_object_set_new(step, "no-return", json_true());
+    plan_add(delete->plan, step);
     plan_add(delete->plan, planner_dismiss_job(at->job));
     if (!at->merge.above)
         plan_add(delete->plan, step_wait("check-disk", "qemu", at->disk->label,
@@ -181,8 +188,10 @@ static void delete_end_merge(struct delete *delete, const struct delete_merge *a
     json_object_del(json_object_get(snapshot, "disks"), at->merge.key);
     merge_apply(delete->now, &at->merge);
     merge_apply(delete->after, &at->merge);
-    plan_add(delete->plan, step_deed("state-write", NULL,
-                                     json_pack("{s:o}", "state", json_deep_copy(delete->now))));
+    step = step_deed("state-write", NULL,
+                     json_pack("{s:o}", "state", json_deep_copy(delete->now)));
+    json_object_set_new(step, "settled", json_true());
+    plan_add(delete->plan, step);
 }
 
 /* From here on the snapshot can only be deleted, and what is merged into has no fingerprint: however
@@ -221,14 +230,6 @@ static void delete_merge_round(struct delete *delete, size_t round)
             delete_end_merge(delete, &delete->merges[i]);
     if (running)
         plan_add(delete->plan, planner_cont());
-    /* A node of the command line goes by itself, one that was added has to be deleted. */
-    for (i = 0; i < delete->n_merges; i++)
-        if (delete->merges[i].round == round)
-            plan_add(delete->plan,
-                     step_command("blockdev-del", "qemu", delete->merges[i].child_node,
-                                  "blockdev-del",
-                                  json_pack("{s:s}", "node-name", delete->merges[i].child_node),
-                                  expect_node(delete->merges[i].child_node, false)));
 }
 
 /* A layer that a later merge has done away with, or that is active, has no fingerprint. */
@@ -281,6 +282,14 @@ static void delete_finish(struct delete *delete, const json_t *memory)
     step = step_deed("state-write", NULL, json_object());
     step_commit_point(step);
     plan_add(delete->plan, step);
+    /* A node of the command line goes by itself, one that was added has to be deleted. */
+    for (size_t i = 0; i < delete->n_merges; i++)
+        plan_add(delete->plan,
+                 step_lenient(step_command("blockdev-del", "qemu", delete->merges[i].child_node,
+                                           "blockdev-del",
+                                           json_pack("{s:s}", "node-name",
+                                                     delete->merges[i].child_node),
+                                           expect_node(delete->merges[i].child_node, false))));
     if (state_str(memory, "file"))
         json_array_append(delete->garbage, json_object_get(memory, "file"));
     if (json_array_size(delete->garbage) > 0)
@@ -288,6 +297,7 @@ static void delete_finish(struct delete *delete, const json_t *memory)
                                                       json_pack("{s:O}", "files",
                                                                 delete->garbage))));
     state_advance(delete->after);
+    plan_set_running(delete->plan, world_status(delete->world));
     json_object_set(delete->plan, "after", delete->after);
 }
 

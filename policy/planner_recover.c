@@ -49,7 +49,7 @@ static void recovery_end_jobs(struct recovery *recovery)
 /* The guest goes on if it was the operation that had stopped it. */
 static void recovery_cont(struct recovery *recovery)
 {
-    if (recovery_has_step(recovery->old, "stop") &&
+    if (json_is_true(json_object_get(recovery->old, "running")) &&
         strcmp(world_status(recovery->world), "running") != 0)
         plan_add(recovery->plan, planner_cont());
 }
@@ -244,12 +244,15 @@ static void recovery_delete(struct recovery *recovery)
 /* What the plan had left to do behind its commit point. */
 static void recovery_finish(struct recovery *recovery)
 {
-    bool behind = false;
+    bool behind = false, switched = recovery->world->next == WORLD_NEXT_NONE;
     json_t *step;
     size_t i;
 
     json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
-        if (behind)
+        const char *name = state_str(step, "step");
+        bool of_switch = strcmp(name, "process-end") == 0 || strcmp(name, "process-switch") == 0;
+
+        if (behind && !(switched && of_switch))
             plan_add(recovery->plan, json_deep_copy(step));
         behind = behind || json_is_true(json_object_get(step, "commit-point"));
     }
@@ -283,7 +286,10 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
 
     recovery.plan = plan_new(operation, state_str(recovery.old, "name"));
     json_object_set_new(recovery.plan, "forward-only", json_true());
-    if (planner_journal_committed(journal, state))
+    /* Past the commit point, but the second QEMU has ended before the first one did. */
+    if (planner_journal_committed(journal, state) && world->next == WORLD_NEXT_GONE)
+        recovery_revert(&recovery);
+    else if (planner_journal_committed(journal, state))
         recovery_finish(&recovery);
     else if (strcmp(operation, "snapshot-create") == 0)
         recovery_create(&recovery);

@@ -227,7 +227,10 @@ static void revert_switch(struct revert *revert)
     step = step_deed("commit", NULL, json_object());
     step_commit_point(step);
     plan_add(revert->plan, step);
-    plan_add(revert->plan, step_deed("process-end", NULL, json_object()));
+    /* Refused when the second QEMU has just died: then the first one can still go on. */
+    step = step_deed("process-end", NULL, json_object());
+    json_object_set_new(step, "can-return", json_true());
+    plan_add(revert->plan, step);
     plan_add(revert->plan, step_deed("process-switch", NULL, json_object()));
 }
 
@@ -262,13 +265,15 @@ static void revert_finish(struct revert *revert)
     json_object_set_new(revert->after, "current", json_string(revert->name));
     json_object_set(revert->after, "config", json_object_get(revert->snapshot, "config"));
     garbage = state_collect_garbage(revert->after);
-    plan_add(revert->plan, step_deed("state-write", NULL, json_object()));
+    /* The journal says as much as the record will: nobody has to wait for the disk. */
     plan_add(revert->plan, step_deed("clients-release", NULL, json_object()));
+    plan_add(revert->plan, step_deed("state-write", NULL, json_object()));
     plan_add(revert->plan,
              step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", garbage))));
     json_object_set_new(revert->plan, "method", json_string("respawn"));
     json_object_set_new(revert->plan, "run-state", json_string(revert->target));
     state_advance(revert->after);
+    plan_set_running(revert->plan, world_status(revert->world));
     json_object_set(revert->plan, "after", revert->after);
 }
 

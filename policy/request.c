@@ -56,9 +56,9 @@ static bool request_check_enum(const struct request_member *member, const char *
                                struct err *err)
 {
     const char *at = member->values;
-    size_t len = strlen(value);
+    size_t len = strcspn(value, "|");
 
-    for (; at && at[1]; at = strchr(at + 1, '|'))
+    for (; at && value[len] == '\0' && at[1]; at = strchr(at + 1, '|'))
         if (strncmp(at + 1, value, len) == 0 && at[1 + len] == '|' && len > 0)
             return true;
     err_set(err, NULL, "Parameter '%s' does not accept value '%.80s'", member->name, value);

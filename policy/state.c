@@ -38,7 +38,7 @@ bool state_is_after(const json_t *state, const json_t *after)
 }
 
 /* Every layer's parent exists, and following parents ends. */
-static bool state_check_layers(const json_t *layers)
+static bool state_check_layers(const json_t *layers, json_int_t counter)
 {
     const char *id;
     json_t *layer;
@@ -47,6 +47,9 @@ static bool state_check_layers(const json_t *layers)
         size_t steps = 0;
         const json_t *at = layer;
 
+        if (!json_is_integer(json_object_get(layer, "size")) || id[0] != 'L' ||
+            strtoll(id + 1, NULL, 10) > counter)
+            return false;
         while (at) {
             const char *parent = state_str(at, "parent");
 
@@ -77,6 +80,34 @@ static bool state_check_disks(const json_t *disks, const json_t *layers)
     return true;
 }
 
+/* A parent is an older snapshot, so that following parents ends, and names are not used twice. */
+static bool state_check_family(const json_t *state)
+{
+    json_t *names = json_object(), *snapshot;
+    bool ok = true;
+    size_t i;
+
+    json_array_foreach(json_object_get(state, "snapshots"), i, snapshot) {
+        const char *name = state_str(snapshot, "name"), *parent = state_str(snapshot, "parent");
+
+        ok = ok && name && !json_object_get(names, name) &&
+             (!parent || json_object_get(names, parent));
+        if (name)
+            json_object_set_new(names, name, json_true());
+    }
+    json_decref(names);
+    return ok;
+}
+
+/* To be called behind state_check_family(): names are there. */
+static bool state_check_current(const json_t *state)
+{
+    const json_t *current = json_object_get(state, "current");
+
+    return json_is_null(current) ||
+           (json_is_string(current) && state_snapshot(state, json_string_value(current)));
+}
+
 static bool state_check_snapshots(const json_t *state)
 {
     const json_t *layers = json_object_get(state, "layers");
@@ -85,13 +116,9 @@ static bool state_check_snapshots(const json_t *state)
     size_t i;
 
     json_array_foreach(json_object_get(state, "snapshots"), i, snapshot) {
-        const char *name = state_str(snapshot, "name");
-        const char *parent = state_str(snapshot, "parent");
-
-        if (!name || !state_str(snapshot, "run-state") ||
+        if (!state_str(snapshot, "run-state") ||
             !json_is_object(json_object_get(snapshot, "disks")) ||
-            !json_is_array(json_object_get(snapshot, "args")) ||
-            (parent && !state_snapshot(state, parent)))
+            !json_is_array(json_object_get(snapshot, "args")))
             return false;
         json_object_foreach(json_object_get(snapshot, "disks"), key, layer) {
             const char *id = json_string_value(layer);
@@ -117,7 +144,10 @@ bool state_check(const json_t *state, struct err *err)
     }
     if (format == STATE_FORMAT && json_is_object(layers) && json_is_object(disks) &&
         json_is_array(json_object_get(state, "snapshots")) &&
-        json_is_integer(json_object_get(state, "counter")) && state_check_layers(layers) &&
+        json_is_array(json_object_get(state, "config")) && state_check_family(state) &&
+        state_check_current(state) &&
+        json_is_integer(json_object_get(state, "counter")) &&
+        state_check_layers(layers, json_integer_value(json_object_get(state, "counter"))) &&
         state_check_disks(disks, layers) && state_check_snapshots(state))
         return true;
     err_set(err, REASON_FILE_UNUSABLE, "The record of this VM's snapshots is damaged: restore "

@@ -21,6 +21,13 @@
 #include "policy/args_disks.h"
 #include "policy/graph.h"
 
+/* The second QEMU of a revert, as a restart finds it. */
+enum world_next {
+    WORLD_NEXT_NONE,                /* there is none any more: main may be it */
+    WORLD_NEXT_ALIVE,
+    WORLD_NEXT_GONE,                /* it has ended, and main is the first one */
+};
+
 struct world {
     const char *vm;                 /* name of the VM */
     const char *memory_dir;         /* absolute */
@@ -34,6 +41,7 @@ struct world {
     json_t *capabilities;           /* name -> bool */
     json_t *parameters;             /* of query-migrate-parameters */
     int version[2];                 /* major, minor */
+    enum world_next next;           /* for a recovery */
     long long now;                  /* microseconds since 1970 */
     json_t *files, *rooms;
 };

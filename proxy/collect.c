@@ -9,6 +9,9 @@
 #include "policy/state.h"
 #include "proxy/deeds.h"
 
+/* As long as a step of a plan may stay unanswered. */
+#define COLLECT_TIMEOUT_S 30
+
 enum collect_query {
     COLLECT_STATUS,
     COLLECT_BLOCKS,
@@ -47,6 +50,7 @@ struct collect {
     struct collect_slot slots[COLLECT__COUNT];
     unsigned outstanding;
     bool cancelled;
+    struct event *watchdog;
     struct err err;
 };
 
@@ -54,6 +58,8 @@ static void collect_free(struct collect *collect)
 {
     for (int i = 0; i < COLLECT__COUNT; i++)
         json_decref(collect->answers[i]);
+    if (collect->watchdog)
+        event_free(collect->watchdog);
     world_clear(&collect->world);
     json_decref(collect->state);
     err_clear(&collect->err);
@@ -229,10 +235,26 @@ static void collect_answer_cb(void *arg, enum link_answer answer, const char *te
         collect_answers(collect);
 }
 
+/* QEMU is silent; its answers, should they come, find nobody. */
+static void collect_watchdog_cb(evutil_socket_t fd, short what, void *arg)
+{
+    struct collect *collect = arg;
+
+    (void)fd;
+    (void)what;
+    if (collect->cancelled || collect->outstanding == 0)
+        return;
+    collect->cancelled = true;
+    if (!collect->err.set)
+        err_set(&collect->err, REASON_TIMEOUT, "QEMU did not answer within %d s", COLLECT_TIMEOUT_S);
+    collect->cb(collect->arg, false, NULL, &collect->err);
+}
+
 struct collect *collect_start(struct daemon *daemon, const json_t *state, bool with_qemu,
                               collect_cb *cb, void *arg)
 {
     struct collect *collect = calloc(1, sizeof(*collect));
+    struct timeval limit = { .tv_sec = COLLECT_TIMEOUT_S };
 
     if (!collect)
         abort();
@@ -245,6 +267,9 @@ struct collect *collect_start(struct daemon *daemon, const json_t *state, bool w
         collect_inspect(collect);
         return collect;
     }
+    collect->watchdog = event_new(daemon->base, -1, 0, collect_watchdog_cb, collect);
+    if (!collect->watchdog || event_add(collect->watchdog, &limit) < 0)
+        abort();
     collect->outstanding = COLLECT__COUNT;
     for (int i = 0; i < COLLECT__COUNT; i++) {
         json_t *flat = i == COLLECT_NODES ? json_pack("{s:b}", "flat", 1) : NULL;

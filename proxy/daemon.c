@@ -71,6 +71,9 @@ static void daemon_vm_ready(void *arg)
 {
     struct daemon *daemon = arg;
 
+    free(daemon->greeting);
+    daemon->greeting = strdup(link_greeting(vm_main(daemon->vm)));
+    daemon->has_oob = link_has_oob(vm_main(daemon->vm));
     daemon->ready = true;
     session_greet_all(daemon);
     launch_ready(daemon);
@@ -80,6 +83,14 @@ static void daemon_vm_event(void *arg, const char *text, size_t len,
                             const struct message_reply *reply)
 {
     session_event(arg, text, len, reply);
+}
+
+void daemon_lost(struct daemon *daemon)
+{
+    log_error("QEMU has ended");
+    store_forget_process(daemon->store);
+    launch_remove_pidfile(daemon);
+    daemon_quit(daemon, 1);
 }
 
 static void daemon_vm_ended(void *arg, int status)
@@ -92,6 +103,12 @@ static void daemon_vm_ended(void *arg, int status)
     else if (status >= 0)
         code = WEXITSTATUS(status);
     log_info("QEMU has ended (%d)", code);
+    if (daemon->adopted && !daemon->ready && !daemon->quitting) {
+        /* It was ending when it was found. */
+        daemon->adopted = false;
+        launch_again(daemon);
+        return;
+    }
     operation_free(daemon);
     store_forget_process(daemon->store);
     launch_remove_pidfile(daemon);
@@ -111,7 +128,12 @@ static void daemon_signal_cb(evutil_socket_t sig, short what, void *arg)
 
     (void)what;
     log_info("signal %d: ending QEMU", (int)sig);
-    operation_cancel(daemon);
+    if (daemon->operation && !daemon->quitting) {
+        /* Taken back or finished first: QEMU is ended then (operation_finish). */
+        operation_cancel(daemon);
+        daemon->quitting = true;
+        return;
+    }
     if (vm_has_process(daemon->vm))
         vm_signal(daemon->vm, daemon->quitting ? SIGKILL : SIGTERM);
     else
@@ -179,4 +201,5 @@ void daemon_free(struct daemon *daemon)
     free(daemon->pidfile);
     free(daemon->qemu_img);
     free(daemon->stuck);
+    free(daemon->greeting);
 }

@@ -46,6 +46,9 @@ struct daemon {
     bool waits_for_client;      /* QEMU is not started before a client came (wait=on) */
     bool ready;
     bool adopted;               /* QEMU was found running */
+    enum world_next found_next; /* and a second one */
+    char *greeting;             /* QEMU's, without the line's end */
+    bool has_oob;
     bool quitting;
     int exit_status;
     LIST_HEAD(, client_entry) clients;
@@ -65,6 +68,9 @@ void daemon_event(struct daemon *daemon, const char *name, json_t *data);
 
 /* Another process is the VM now: what is kept outside about it follows.  Always true. */
 bool daemon_process_changed(struct daemon *daemon);
+
+/* Neither QEMU is there any more. */
+void daemon_lost(struct daemon *daemon);
 
 /* Ends the proxy with that status once everything that was said has been sent. */
 void daemon_quit(struct daemon *daemon, int status);

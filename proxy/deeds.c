@@ -175,6 +175,10 @@ static bool deed_memory_seal(const json_t *args, json_t **result, struct err *er
     }
     ok = deed_sync(fd, path, err) && deed_sum(fd, path, &size, sum, err);
     close(fd);
+    if (ok && size == 0) {
+        err_set(err, REASON_QEMU_FAILED, "QEMU has saved no memory in '%s'", path);
+        return false;
+    }
     if (ok)
         *result = json_pack("{s:I, s:s}", "size", size, "xxh3", sum);
     return ok;

@@ -134,6 +134,7 @@ bool durable_read_json(int dirfd, const char *name, json_t **out, struct err *er
     if (json_is_object(*out))
         return true;
     json_decref(*out);
+    *out = NULL;
     err_set(err, REASON_FILE_UNUSABLE, "'%s' is damaged (line %d: %s): restore it from a backup",
             name, where.line, where.text);
     err_name(err, "file", name);

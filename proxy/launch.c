@@ -158,11 +158,16 @@ static bool launch_qemu(struct daemon *daemon, struct err *err)
 
 void launch_client_came(struct daemon *daemon)
 {
-    struct err err = ERR_INIT;
-
     if (!daemon->waits_for_client)
         return;
     daemon->waits_for_client = false;
+    launch_again(daemon);
+}
+
+void launch_again(struct daemon *daemon)
+{
+    struct err err = ERR_INIT;
+
     if (launch_qemu(daemon, &err))
         return;
     log_error("%s", err.desc);
@@ -187,10 +192,9 @@ static bool launch_find(struct daemon *daemon, bool *found, struct err *err)
 {
     if (!vm_adopt(daemon->vm, found, err))
         return false;
-    if (*found)
-        vm_adopt_next(daemon->vm, NULL, NULL);
-    else if (recover_wants_next(daemon))
-        *found = vm_adopt_next(daemon->vm, launch_next_ready_cb, daemon);
+    if (*found || recover_wants_next(daemon))
+        daemon->found_next = vm_adopt_next(daemon->vm, *found ? NULL : launch_next_ready_cb, daemon);
+    *found = *found || daemon->found_next == WORLD_NEXT_ALIVE;
     if (!*found)
         vm_end_stale_next(daemon->vm);
     return true;

@@ -16,6 +16,9 @@ bool launch_start(struct daemon *daemon, struct err *err);
 /* The VM greets for the first time. */
 void launch_ready(struct daemon *daemon);
 
+/* The QEMU that was found running has turned out to be ending: starts it anew. */
+void launch_again(struct daemon *daemon);
+
 /* A client has connected (QEMU may have waited for one). */
 void launch_client_came(struct daemon *daemon);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,8 @@ void operation_finish(struct operation *op, json_t *result, struct err *err)
         err_clear(err);
     json_decref(result);
     operation_destroy(op);
+    if (daemon->quitting)
+        vm_signal(daemon->vm, SIGTERM);
 }
 
 /* new: SnapshotResult. */

@@ -58,6 +58,8 @@ static bool operation_saved_first(const struct operation *op)
 
 static void operation_stage_failed(struct operation *op, struct err *err)
 {
+    if (op->stage == STAGE_RECOVER)
+        op->daemon->stuck = strdup(err->desc);
     if (op->stage == STAGE_MAIN && operation_saved_first(op)) {
         err_move(&op->failure, err);
         operation_enter(op, op->was_running ? STAGE_GO_ON : STAGE_UNSAVE);
@@ -83,6 +85,16 @@ static void operation_close_journal(struct operation *op)
     err_clear(&err);
 }
 
+/* When the second QEMU is lost as well there is nothing left to wait for. */
+static void operation_lost(struct operation *op, struct err *err)
+{
+    struct daemon *daemon = op->daemon;
+
+    operation_finish(op, NULL, err);
+    if (!vm_main(daemon->vm) && !vm_next(daemon->vm))
+        daemon_lost(daemon);
+}
+
 static void operation_finished(void *arg, enum runner_end end, struct err *err)
 {
     struct operation *op = arg;
@@ -90,6 +102,8 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
 
     if (err->set)
         err_move(&mine, err);
+    if (end != RUNNER_DONE && vm_main(op->daemon->vm))
+        link_hold(vm_main(op->daemon->vm), false);
     switch (end) {
     case RUNNER_DONE:
         operation_close_journal(op);
@@ -105,7 +119,7 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
         operation_finish(op, NULL, &mine);
         return;
     default:
-        operation_finish(op, NULL, &mine);
+        operation_lost(op, &mine);
     }
 }
 
@@ -266,6 +280,7 @@ static void operation_collected(void *arg, bool ok, struct world *world, struct 
         op->world = *world;
     else
         err_move(&mine, err);
+    op->world.next = op->daemon->found_next;
     if (!ok || !operation_plan(op, &mine)) {
         operation_stage_failed(op, &mine);
         return;
@@ -285,9 +300,9 @@ void operation_start_cb(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (op->stage == STAGE_RECOVER &&
+    if (op->stage == STAGE_RECOVER && op->daemon->found_next != WORLD_NEXT_GONE &&
         planner_journal_committed(op->journal, op->daemon->store->state)) {
-        struct world nothing = { .args = op->daemon->args };
+        struct world nothing = { .args = op->daemon->args, .next = op->daemon->found_next };
 
         operation_collected(op, true, &nothing, NULL);
         return;

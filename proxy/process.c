@@ -176,6 +176,13 @@ void process_end_stale(pid_t pid, unsigned long long start_time)
     close(gone.fd);
 }
 
+bool process_wait_end(const struct process *process)
+{
+    struct pollfd gone = { .fd = process->pidfd, .events = POLLIN };
+
+    return poll(&gone, 1, PROCESS_END_MS) == 1;
+}
+
 void process_free(struct process *process)
 {
     if (!process)

@@ -34,6 +34,9 @@ struct process *process_adopt(struct event_base *base, pid_t pid, unsigned long 
  * after some seconds. */
 void process_end_stale(pid_t pid, unsigned long long start_time);
 
+/* Waits some seconds for its end; true when it has ended. */
+bool process_wait_end(const struct process *process);
+
 /* Does not end the process. */
 void process_free(struct process *process);
 

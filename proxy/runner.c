@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "policy/expect.h"
 #include "policy/plan.h"
 #include "policy/reason.h"
 #include "policy/state.h"
-#include "proxy/durable.h"
 #include "proxy/log.h"
 #include "proxy/runner_internal.h"
 
@@ -76,12 +71,29 @@ static void runner_turn_back(struct runner *runner, struct err *why)
     runner_later(runner, 0);
 }
 
+/* Should the journal keep saying that it is committed, a restart finds that the second QEMU is gone
+ * and goes back as well (policy/planner_recover.c). */
+static void runner_uncommit(struct runner *runner)
+{
+    struct err err = ERR_INIT;
+
+    runner->committed = false;
+    if (!runner_write_journal(runner, &err))
+        log_error("%s", err.desc);
+    err_clear(&err);
+}
+
 void runner_step_done(struct runner *runner)
 {
     const json_t *step = runner_current(runner);
-    bool commit = !runner->undoing && !runner->committed && json_is_true(json_object_get(step, "commit-point"));
+    bool commit = !runner->undoing && !runner->committed &&
+                  json_is_true(json_object_get(step, "commit-point"));
 
     log_debug("step %s: done", state_str(step, "step"));
+    if (json_is_true(json_object_get(step, "no-return")))
+        runner->forward = true;
+    else if (json_is_true(json_object_get(step, "settled")))
+        runner->forward = false;
     runner->phase = RUNNER_IDLE;
     runner->at++;
     runner->tries = 0;
@@ -106,7 +118,11 @@ void runner_fail(struct runner *runner, struct err *err)
 {
     const json_t *step = runner_current(runner);
     struct link *main_link = runner->env->link(runner->arg, "qemu");
+    struct link *next = runner->env->link(runner->arg, "next");
 
+    /* Between the end of the first QEMU and the switch the second one is what is left. */
+    if (runner->committed && next && link_ready(next))
+        main_link = next;
     event_del(runner->watchdog);
     err_clear(&runner->refusal);
     log_info("step %s: %s", state_str(step, "step"), err->desc);
@@ -123,7 +139,12 @@ void runner_fail(struct runner *runner, struct err *err)
         runner_step_done(runner);
         return;
     }
-    if (!runner->undoing && !runner->committed) {
+    if (json_is_true(json_object_get(step, "no-return")) && runner->accepted &&
+        err->reason && strcmp(err->reason, REASON_TIMEOUT) == 0)
+        runner->forward = true;
+    if (json_is_true(json_object_get(step, "can-return")) && !runner->undoing)
+        runner_uncommit(runner);
+    if (!runner->undoing && !runner->committed && !runner->forward) {
         runner_turn_back(runner, err);
         return;
     }
@@ -141,113 +162,6 @@ void runner_fail(struct runner *runner, struct err *err)
     runner_end(runner, RUNNER_STUCK);
 }
 
-/* ---- actions ---- */
-
-/* The human monitor says in words what went wrong, and nothing when all is well; a debugger that is
- * waited for is well. */
-static void runner_check_human(struct runner *runner, const json_t *step,
-                               const struct message_reply *reply)
-{
-    const char *execute = state_str(json_object_get(step, "command"), "execute");
-    json_t *value;
-    const char *text;
-
-    if (strcmp(execute, "human-monitor-command") != 0)
-        return;
-    value = json_loadb(reply->value.at, reply->value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    text = json_string_value(value);
-    if (text && text[strspn(text, " \r\n\t")] != '\0' && strncmp(text, "Waiting for gdb", 15) != 0)
-        err_set(&runner->refusal, REASON_QEMU_FAILED, "QEMU refused '%s': %s",
-                state_str(step, "step"), text);
-    json_decref(value);
-}
-
-static void runner_answer_cb(void *arg, enum link_answer answer, const char *text, size_t len,
-                             const struct message_reply *reply)
-{
-    struct runner *runner = arg;
-    const json_t *step = runner_current(runner);
-
-    (void)text;
-    (void)len;
-    if (runner->phase != RUNNER_ACTING)
-        return;
-    event_del(runner->watchdog);
-    runner->accepted = answer != ANSWER_ERROR;
-    if (answer == ANSWER_ERROR) {
-        json_t *error = json_loadb(reply->value.at, reply->value.len, JSON_ALLOW_NUL, NULL);
-        const char *desc = state_str(error, "desc");
-
-        err_set(&runner->refusal, REASON_QEMU_FAILED, "QEMU refused '%s': %s",
-                state_str(step, "step"), desc ? desc : "no reason given");
-        json_decref(error);
-    } else if (answer == ANSWER_RETURN) {
-        if (json_is_true(json_object_get(step, "moves")))
-            json_object_set_new(runner->plan, "moved", json_true());
-        runner_check_human(runner, step, reply);
-    }
-    if (runner->refusal.set && !expect_query(json_object_get(step, "expect"))) {
-        struct err err = ERR_INIT;
-
-        runner_take_refusal(runner, &err);
-        runner_fail(runner, &err);
-        return;
-    }
-    runner_begin_verify(runner);
-}
-
-static void runner_deed_done(struct runner *runner, bool ok, struct err *err)
-{
-    if (runner->phase != RUNNER_ACTING)
-        return;
-    event_del(runner->watchdog);
-    /* A deed that fails has cleared up behind itself. */
-    runner->accepted = ok;
-    if (ok)
-        runner_step_done(runner);
-    else
-        runner_fail(runner, err);
-}
-
-/* -1: none; -2: err is set. */
-static int runner_open_fd(const json_t *step, struct err *err)
-{
-    const json_t *want = json_object_get(step, "fd");
-    const char *path = state_str(want, "path");
-    int fd;
-
-    if (!want)
-        return -1;
-    fd = open(path, (strcmp(state_str(want, "flags"), "write") == 0 ? O_WRONLY : O_RDONLY) |
-                        O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0)
-        return fd;
-    durable_errno(err, errno, "open", path);
-    return -2;
-}
-
-static void runner_command(struct runner *runner, const json_t *step)
-{
-    const json_t *command = json_object_get(step, "command");
-    struct link *link = runner->env->link(runner->arg, state_str(step, "on"));
-    struct err err = ERR_INIT;
-    int fd = runner_open_fd(step, &err);
-
-    if (!err.set && (!link || !link_ready(link)))
-        err_set(&err, REASON_QEMU_FAILED, "QEMU ended before '%s'", state_str(step, "step"));
-    if (err.set) {
-        runner->accepted = false;
-        runner_fail(runner, &err);
-    } else {
-        runner->phase = RUNNER_ACTING;
-        runner_watch(runner);
-        link_send_command(link, state_str(command, "execute"),
-                          json_object_get(command, "arguments"), fd, runner_answer_cb, runner);
-    }
-    if (fd >= 0)
-        close(fd);
-}
-
 static void runner_step(struct runner *runner)
 {
     const json_t *step = runner_current(runner);
@@ -257,7 +171,7 @@ static void runner_step(struct runner *runner)
         return;
     }
     runner->accepted = false;
-    if (runner->cancelled && !runner->undoing && !runner->committed) {
+    if (runner->cancelled && !runner->undoing && !runner->committed && !runner->forward) {
         struct err err = ERR_INIT;
 
         err_set(&err, REASON_CANCELLED, "The operation was cancelled");
@@ -289,6 +203,18 @@ static void runner_turn_cb(evutil_socket_t fd, short what, void *arg)
         runner_step(runner);
 }
 
+static void runner_forget(struct runner *runner)
+{
+    static const char *const both[] = { "qemu", "next" };
+
+    for (size_t i = 0; i < 2; i++) {
+        struct link *link = runner->env->link(runner->arg, both[i]);
+
+        if (link)
+            link_forget(link, runner);
+    }
+}
+
 /* QEMU is silent: whether the action was taken is unknown. */
 static void runner_watchdog_cb(evutil_socket_t fd, short what, void *arg)
 {
@@ -297,6 +223,8 @@ static void runner_watchdog_cb(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    /* What it still answers to this step must not be taken for the answer to another one. */
+    runner_forget(runner);
     runner->accepted = true;
     runner->phase = RUNNER_IDLE;
     err_set(&err, REASON_TIMEOUT, "QEMU did not answer during '%s'",
@@ -331,16 +259,9 @@ struct runner *runner_new(struct event_base *base, json_t *plan, const struct ru
 
 void runner_free(struct runner *runner)
 {
-    static const char *const both[] = { "qemu", "next" };
-
     if (!runner)
         return;
-    for (size_t i = 0; i < 2; i++) {
-        struct link *link = runner->env->link(runner->arg, both[i]);
-
-        if (link)
-            link_forget(link, runner);
-    }
+    runner_forget(runner);
     event_free(runner->turn);
     event_free(runner->watchdog);
     json_decref(runner->plan);
@@ -353,7 +274,7 @@ void runner_free(struct runner *runner)
 
 bool runner_cancel(struct runner *runner)
 {
-    if (runner->committed || runner->phase == RUNNER_ENDED)
+    if (runner->committed || runner->forward || runner->phase == RUNNER_ENDED)
         return false;
     runner->cancelled = true;
     return true;

@@ -20,6 +20,7 @@ struct runner {
     json_t *list;               /* the steps being run: the plan's, or those that undo it */
     size_t at;
     bool undoing, committed, cancelled;
+    bool forward;               /* a step was done that cannot be taken back */
     enum runner_phase phase;
     bool accepted;              /* the step's action was not refused */
     unsigned tries;
@@ -32,6 +33,10 @@ struct runner {
     struct event *turn;         /* takes the next step from the loop, or asks again */
     struct event *watchdog;     /* an answer does not come */
 };
+
+/* Sends the current step's command. */
+void runner_command(struct runner *runner, const json_t *step);
+runner_deed_cb runner_deed_done;
 
 /* Begins the verification of the current step; it ends in one of the two below. */
 void runner_begin_verify(struct runner *runner);

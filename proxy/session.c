@@ -27,7 +27,7 @@ static void session_greet(struct daemon *daemon, struct client *client)
     if (session->greeted)
         return;
     session->greeted = true;
-    len = asprintf(&line, "%s\r\n", link_greeting(vm_main(daemon->vm)));
+    len = asprintf(&line, "%s\r\n", daemon->greeting);
     if (len < 0)
         abort();
     client_send(client, line, (size_t)len);
@@ -98,7 +98,7 @@ static bool session_enable(struct daemon *daemon, const json_t *enable, bool *oo
             err_set(err, NULL, "Parameter 'null' does not accept value '%.80s'", name);
             return false;
         }
-        if (!link_has_oob(vm_main(daemon->vm))) {
+        if (!daemon->has_oob) {
             err_set(err, NULL, "Capability oob not available");
             return false;
         }
@@ -161,6 +161,10 @@ void session_forward(struct daemon *daemon, struct slot *slot, const struct mess
     size_t n_fds = 0, len;
     char *text;
 
+    if (!vm_clients(daemon->vm)) {
+        slot_free(slot); /* QEMU has ended, and with it its monitors */
+        return;
+    }
     if (strcmp(message->command, "getfd") == 0 || strcmp(message->command, "add-fd") == 0)
         n_fds = client_take_fds(slot->client, fds);
     slot->data = intercept_new(daemon, message);

@@ -57,7 +57,11 @@ static void instance_gone(struct instance *instance)
         instance_free(instance);
         vm_finish(vm, true, NULL);
     } else {
-        vm->ops->ended(vm->arg, instance->status);
+        int status = instance->status;
+
+        vm->main = NULL;
+        instance_free(instance);
+        vm->ops->ended(vm->arg, status);
     }
 }
 
@@ -211,6 +215,8 @@ void vm_free(struct vm *vm)
         return;
     if (vm->next && vm->next->process)
         process_signal(vm->next->process, SIGKILL);
+    if (vm->discarding)
+        free(vm->done_arg);
     instance_free(vm->next);
     instance_free(vm->main);
     event_free(vm->timeout);
@@ -257,6 +263,10 @@ struct instance *instance_adopt(struct vm *vm, bool next, struct err *err)
     fd = instance->process && !err->set
              ? sock_connect_at(vm->store->dirfd, instance->socket, err) : -1;
     if (fd < 0) {
+        /* It has closed its monitor: it is ending, and soon there is none. */
+        if (instance->process && err->reason && strcmp(err->reason, REASON_FILE_UNUSABLE) == 0 &&
+            process_wait_end(instance->process))
+            err_clear(err);
         instance_free(instance);
         return NULL;
     }

@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "policy/world.h"
 #include "proxy/link.h"
 #include "proxy/store.h"
 #include "qmp/err.h"
@@ -44,7 +45,7 @@ bool vm_start(struct vm *vm, char *const argv[], struct err *err);
 bool vm_adopt(struct vm *vm, bool *found, struct err *err);
 /* The same for a second QEMU that an earlier proxy had started; ready (may be NULL) is called when it
  * answers. */
-bool vm_adopt_next(struct vm *vm, vm_done_cb *ready, void *arg);
+enum world_next vm_adopt_next(struct vm *vm, vm_done_cb *ready, void *arg);
 /* Ends it without looking at it. */
 void vm_end_stale_next(struct vm *vm);
 /* Attaches to a monitor that somebody else's QEMU listens on (steals fd). */

@@ -25,6 +25,7 @@ struct vm {
     void *arg;
     struct instance *main, *next;
     bool ending_main, redirected;
+    bool discarding;            /* done_arg is vm_discard_next()'s own */
     bool announced;             /* ops->ready() was called */
     vm_done_cb *done;           /* of the one thing that is going on with next or main */
     void *done_arg;

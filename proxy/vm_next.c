@@ -32,19 +32,39 @@ void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *ar
     event_add(vm->timeout, &limit);
 }
 
-bool vm_adopt_next(struct vm *vm, vm_done_cb *ready, void *arg)
+/* The pid on record, 0 when there is none. */
+static pid_t vm_next_pid(struct vm *vm)
 {
     struct err err = ERR_INIT;
+    json_t *record = NULL;
+    pid_t pid = 0;
 
+    if (store_read_process(vm->store, true, &record, &err) && record)
+        pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
+    err_clear(&err);
+    json_decref(record);
+    return pid;
+}
+
+enum world_next vm_adopt_next(struct vm *vm, vm_done_cb *ready, void *arg)
+{
+    struct err err = ERR_INIT;
+    pid_t pid = vm_next_pid(vm);
+
+    /* The proxy may have died between making it main and forgetting that it was next. */
+    if (pid == 0 || pid == vm_pid(vm)) {
+        store_forget_next(vm->store);
+        return WORLD_NEXT_NONE;
+    }
     vm->next = instance_adopt(vm, true, &err);
     if (err.set)
         log_warn("%s", err.desc);
     err_clear(&err);
     if (!vm->next)
-        return false;
+        return WORLD_NEXT_GONE;
     vm->done = ready;
     vm->done_arg = arg;
-    return true;
+    return WORLD_NEXT_ALIVE;
 }
 
 void vm_end_stale_next(struct vm *vm)
@@ -61,6 +81,7 @@ void vm_end_stale_next(struct vm *vm)
 
 /* instance_gone() reports the end of next as a failure to start; here it is what was wanted. */
 struct vm_discard {
+    struct vm *vm;
     vm_done_cb *done;
     void *arg;
 };
@@ -71,6 +92,7 @@ static void vm_discard_done(void *arg, bool ok, struct err *err)
 
     (void)ok;
     (void)err;
+    discard->vm->discarding = false;
     discard->done(discard->arg, true, NULL);
     free(discard);
 }
@@ -86,18 +108,28 @@ void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg)
     discard = malloc(sizeof(*discard));
     if (!discard)
         abort();
+    discard->vm = vm;
     discard->done = done;
     discard->arg = arg;
     vm->done = vm_discard_done;
     vm->done_arg = discard;
+    vm->discarding = true;
     if (vm->next->process)
         process_signal(vm->next->process, SIGKILL);
 }
 
 void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg)
 {
+    struct err err = ERR_INIT;
+
     if (!vm->main) {
         done(arg, true, NULL);
+        return;
+    }
+    if (!vm->next || !link_ready(vm->next->link)) {
+        err_set(&err, REASON_QEMU_FAILED, "The second QEMU ended before it could take over");
+        done(arg, false, &err);
+        err_clear(&err);
         return;
     }
     vm->ending_main = true;

@@ -51,7 +51,7 @@ static void second_process_is_verified_before_the_first_ends(void **state)
     (void)state;
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
                        "migrate-incoming loaded check-disks clients-hold* stop* commit! "
-                       "process-end process-switch cont state-write clients-release files-remove?");
+                       "process-end process-switch cont clients-release state-write files-remove?");
     assert_string_equal(state_str(plan, "method"), "respawn");
     assert_string_equal(state_str(plan, "run-state"), "running");
     assert_has(words, "/i/a.vm-8.qcow2");
@@ -146,8 +146,8 @@ static void run_state_is_the_saved_one_or_the_wanted_one(void **state)
         plan = world_plan(world, planner_revert, rows[i].wanted ? request : S1);
         assert_string_equal(state_str(plan, "run-state"), rows[i].target);
         snprintf(steps, sizeof(steps), "%soverlay-create* overlay-create* process-start* %s "
-                 "check-disks clients-hold* commit! process-end process-switch %s%sstate-write "
-                 "clients-release files-remove?", rows[i].loads ? "memory-check " : "",
+                 "check-disks clients-hold* commit! process-end process-switch %s%sclients-release "
+                 "state-write files-remove?", rows[i].loads ? "memory-check " : "",
                  rows[i].loads ? "getfd migrate-incoming loaded" : "started",
                  rows[i].last ? rows[i].last : "", rows[i].last ? " " : "");
         assert_steps(plan, steps);
@@ -167,8 +167,8 @@ static void snapshot_without_memory_boots_on_its_disks(void **state)
     json_decref(plan);
     plan = world_plan(world, planner_revert, S1);
     assert_steps(plan, "overlay-create* overlay-create* process-start* started check-disks "
-                       "clients-hold* stop* commit! process-end process-switch cont state-write "
-                       "clients-release files-remove?");
+                       "clients-hold* stop* commit! process-end process-switch cont clients-release "
+                       "state-write files-remove?");
     words = words_of(plan);
     assert_has(words, "-S");
     assert_null(strstr(words, "-incoming"));
@@ -191,7 +191,7 @@ static void later_qemus_activate_their_images_by_hand(void **state)
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true, 'state': 'paused'}");
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
                        "migrate-incoming loaded check-disks clients-hold* stop* commit! "
-                       "process-end process-switch activate? state-write clients-release "
+                       "process-end process-switch activate? clients-release state-write "
                        "files-remove?");
     json_decref(plan);
     world_free(world);
@@ -211,7 +211,7 @@ static void exclusive_resources_are_bound_late(void **state)
     plan = world_plan(world, planner_revert, S1);
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
                        "migrate-incoming loaded check-disks clients-hold* stop* commit! "
-                       "process-end process-switch bind? cont state-write clients-release "
+                       "process-end process-switch bind? cont clients-release state-write "
                        "files-remove?");
     json_decref(plan);
     world_free(world);
@@ -296,7 +296,7 @@ static void changed_world_is_refused(void **state)
                         json_string("it is damaged"));
     world_refuse(world, planner_revert, "{'name': 's2', 'discard': true}", REASON_BAD_IMAGE);
     world_file_remove(world, "/i/a.qcow2");
-    world_refuse(world, planner_revert, S1, REASON_CHAIN_MISMATCH);
+    world_refuse(world, planner_revert, S1, REASON_IMAGE_CHANGED);
     world_free(world);
 }
 

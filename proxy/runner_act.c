@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The part of the runner that acts: a command is sent and its answer taken, a deed has ended. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy/expect.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+#include "proxy/durable.h"
+#include "proxy/runner_internal.h"
+
+/* The human monitor says in words what went wrong, and nothing when all is well; a debugger that is
+ * waited for is well. */
+static void runner_check_human(struct runner *runner, const json_t *step,
+                               const struct message_reply *reply)
+{
+    const char *execute = state_str(json_object_get(step, "command"), "execute");
+    json_t *value;
+    const char *text;
+
+    if (strcmp(execute, "human-monitor-command") != 0)
+        return;
+    value = json_loadb(reply->value.at, reply->value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    text = json_string_value(value);
+    if (text && text[strspn(text, " \r\n\t")] != '\0' && strncmp(text, "Waiting for gdb", 15) != 0)
+        err_set(&runner->refusal, REASON_QEMU_FAILED, "QEMU refused '%s': %s",
+                state_str(step, "step"), text);
+    json_decref(value);
+}
+
+/* Verification decides about what was refused as well: it may be so all the same.  But what a query
+ * says of migrations may be about an earlier one. */
+static bool runner_may_be_so(const json_t *step)
+{
+    const json_t *expect = json_object_get(step, "expect");
+
+    return expect_query(expect) && strcmp(state_str(expect, "is"), "migrated") != 0;
+}
+
+static void runner_answer_cb(void *arg, enum link_answer answer, const char *text, size_t len,
+                             const struct message_reply *reply)
+{
+    struct runner *runner = arg;
+    const json_t *step = runner_current(runner);
+
+    (void)text;
+    (void)len;
+    if (runner->phase != RUNNER_ACTING)
+        return;
+    event_del(runner->watchdog);
+    runner->accepted = answer != ANSWER_ERROR;
+    if (answer == ANSWER_ERROR) {
+        json_t *error = json_loadb(reply->value.at, reply->value.len, JSON_ALLOW_NUL, NULL);
+        const char *desc = state_str(error, "desc");
+
+        err_set(&runner->refusal, REASON_QEMU_FAILED, "QEMU refused '%s': %s",
+                state_str(step, "step"), desc ? desc : "no reason given");
+        json_decref(error);
+    } else if (answer == ANSWER_RETURN) {
+        if (json_is_true(json_object_get(step, "moves")))
+            json_object_set_new(runner->plan, "moved", json_true());
+        runner_check_human(runner, step, reply);
+    }
+    if (runner->refusal.set && !runner_may_be_so(step)) {
+        struct err err = ERR_INIT;
+
+        runner_take_refusal(runner, &err);
+        runner_fail(runner, &err);
+        return;
+    }
+    runner_begin_verify(runner);
+}
+
+void runner_deed_done(struct runner *runner, bool ok, struct err *err)
+{
+    if (runner->phase != RUNNER_ACTING)
+        return;
+    event_del(runner->watchdog);
+    /* A deed that fails has cleared up behind itself. */
+    runner->accepted = ok;
+    if (ok)
+        runner_step_done(runner);
+    else
+        runner_fail(runner, err);
+}
+
+/* -1: none; -2: err is set. */
+static int runner_open_fd(const json_t *step, struct err *err)
+{
+    const json_t *want = json_object_get(step, "fd");
+    const char *path = state_str(want, "path");
+    int fd;
+
+    if (!want)
+        return -1;
+    fd = open(path, (strcmp(state_str(want, "flags"), "write") == 0 ? O_WRONLY : O_RDONLY) |
+                        O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0)
+        return fd;
+    durable_errno(err, errno, "open", path);
+    return -2;
+}
+
+void runner_command(struct runner *runner, const json_t *step)
+{
+    const json_t *command = json_object_get(step, "command");
+    struct link *link = runner->env->link(runner->arg, state_str(step, "on"));
+    struct err err = ERR_INIT;
+    int fd = runner_open_fd(step, &err);
+
+    if (!err.set && (!link || !link_ready(link)))
+        err_set(&err, REASON_QEMU_FAILED, "QEMU ended before '%s'", state_str(step, "step"));
+    if (err.set) {
+        runner->accepted = false;
+        runner_fail(runner, &err);
+    } else {
+        runner->phase = RUNNER_ACTING;
+        runner_watch(runner);
+        link_send_command(link, state_str(command, "execute"),
+                          json_object_get(command, "arguments"), fd, runner_answer_cb, runner);
+    }
+    if (fd >= 0)
+        close(fd);
+}
