@@ -210,6 +210,22 @@ static void delete_mark(struct delete *delete)
     plan_add(delete->plan, step);
 }
 
+/* new: the step that lets `stop` have little left to flush. */
+static json_t *delete_sync_step(const struct delete *delete, size_t round)
+{
+    json_t *files = json_array();
+
+    for (size_t i = 0; i < delete->n_merges; i++) {
+        const struct merge *merge = &delete->merges[i].merge;
+
+        if (delete->merges[i].round != round)
+            continue;
+        json_array_append(files, json_object_get(state_layer(delete->now, merge->parent), "real"));
+        json_array_append(files, json_object_get(state_layer(delete->now, merge->child), "real"));
+    }
+    return step_deed("files-sync", NULL, json_pack("{s:o}", "files", files));
+}
+
 /* The merges of one round: all are as far as they get before the first one is ended. */
 static void delete_merge_round(struct delete *delete, size_t round)
 {
@@ -221,6 +237,7 @@ static void delete_merge_round(struct delete *delete, size_t round)
         if (delete->merges[i].round == round)
             delete_start_merge(delete, &delete->merges[i]);
     if (running) {
+        plan_add(delete->plan, delete_sync_step(delete, round));
         step = planner_stop();
         step_undo(step, planner_cont());
         plan_add(delete->plan, step);

@@ -258,7 +258,7 @@ struct slot *slot_new(struct client *client, const struct message *message)
     slot->slot.client = client;
     slot->slot.private = slot;
     if (message && message->has_id) {
-        slot->id_text = strndup(message->id.at, message->id.len);
+        slot->id_text = span_dup(message->id);
         slot->slot.id = (struct span){ slot->id_text, message->id.len };
     }
     slot->slot.oob = message && message->oob;

@@ -39,13 +39,26 @@ static bool durable_write_all(int fd, const char *data, size_t len)
     return fsync(fd) == 0;
 }
 
+static void durable_temporary(const char *name, char *out, size_t size)
+{
+    snprintf(out, size, ".%s.tmp", name);
+}
+
+void durable_sweep(int dirfd, const char *name)
+{
+    char tmp[256];
+
+    durable_temporary(name, tmp, sizeof(tmp));
+    unlinkat(dirfd, tmp, 0);
+}
+
 bool durable_write(int dirfd, const char *name, const void *data, size_t len, struct err *err)
 {
     char tmp[256];
     int fd;
     bool written;
 
-    snprintf(tmp, sizeof(tmp), ".%s.tmp", name);
+    durable_temporary(name, tmp, sizeof(tmp));
     if (unlinkat(dirfd, tmp, 0) < 0 && errno != ENOENT) {
         durable_errno(err, errno, "remove", tmp);
         return false;

@@ -24,6 +24,9 @@ bool durable_write_json(int dirfd, const char *name, const json_t *value, struct
 /* new: the JSON object in the file; *out is NULL when the file does not exist. */
 bool durable_read_json(int dirfd, const char *name, json_t **out, struct err *err);
 
+/* Removes what a durable_write() that was interrupted has left of the file. */
+void durable_sweep(int dirfd, const char *name);
+
 /* Unlinks and fsyncs the folder; a file that is not there is fine. */
 bool durable_remove(int dirfd, const char *name, struct err *err);
 

@@ -58,7 +58,7 @@ static void link_on_greeting(struct link *link, const struct frame *frame)
     if (!message_scan_reply(frame->text.at, frame->text.len, &reply) ||
         reply.kind != MESSAGE_GREETING)
         return; /* the answer to a command of somebody who was connected before */
-    link->greeting = strndup(frame->text.at, frame->text.len);
+    link->greeting = span_dup(frame->text);
     greeting = json_loadb(frame->text.at, frame->text.len, 0, NULL);
     capabilities = json_object_get(json_object_get(greeting, "QMP"), "capabilities");
     json_array_foreach(capabilities, i, item)

@@ -103,6 +103,12 @@ static bool store_check_folder(int fd, const char *path, struct err *err)
 
 static bool store_load(struct store *store, struct err *err)
 {
+    static const char *const files[] = {
+        STORE_STATE, STORE_JOURNAL, STORE_PROCESS, STORE_PROCESS_NEXT, STORE_PID, NULL,
+    };
+
+    for (size_t i = 0; files[i]; i++)
+        durable_sweep(store->dirfd, files[i]);
     if (!durable_read_json(store->dirfd, STORE_STATE, &store->state, err))
         return false;
     if (!store->state)

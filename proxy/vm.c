@@ -262,6 +262,12 @@ struct instance *instance_adopt(struct vm *vm, bool next, struct err *err)
     json_decref(record);
     fd = instance->process && !err->set
              ? sock_connect_at(vm->store->dirfd, instance->socket, err) : -1;
+    if (fd < 0 && err->set && next && instance->process) {
+        /* The proxy died in vm_switch(), between the rename and what it wrote afterwards. */
+        err_clear(err);
+        instance->socket = STORE_SOCKET;
+        fd = sock_connect_at(vm->store->dirfd, instance->socket, err);
+    }
     if (fd < 0) {
         /* It has closed its monitor: it is ending, and soon there is none. */
         if (instance->process && err->reason && strcmp(err->reason, REASON_FILE_UNUSABLE) == 0 &&

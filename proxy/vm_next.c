@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The second QEMU: started, thrown away, or made the first. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,7 +153,8 @@ bool vm_switch(struct vm *vm, struct err *err)
     vm->redirected = false;
     vm->main->socket = STORE_SOCKET;
     /* The VM goes on whatever happens here; only a later proxy would not find it. */
-    if (renameat(vm->store->dirfd, STORE_SOCKET_NEXT, vm->store->dirfd, STORE_SOCKET) < 0)
+    if (renameat(vm->store->dirfd, STORE_SOCKET_NEXT, vm->store->dirfd, STORE_SOCKET) < 0 &&
+        errno != ENOENT)
         log_warn("cannot rename " STORE_SOCKET_NEXT);
     if (!vm_record_main(vm, &warn)) {
         log_warn("%s", warn.desc);

@@ -15,4 +15,7 @@ struct span {
     size_t len;
 };
 
+/* new, from malloc: the piece with a NUL behind it. */
+char *span_dup(struct span span);
+
 #endif

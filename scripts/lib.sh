@@ -16,7 +16,7 @@
 packages_build="gcc libc6-dev make pkg-config autoconf automake perl libevent-dev libjansson-dev
 libxxhash-dev"
 packages_run="qemu-system-x86 qemu-utils python3 cpio xz-utils"
-packages_check="clang libclang-rt-dev libcmocka-dev valgrind shellcheck binutils ipxe-qemu"
+packages_check="clang libclang-rt-dev libcmocka-dev valgrind shellcheck binutils ipxe-qemu strace"
 }
 
 say() { printf '%s\n' "$*"; }

@@ -22,7 +22,8 @@ import harness
 # A leading ? lets strace pass over a name that this architecture does not have.
 CALLS = ("write pwrite64 writev sendmsg sendto fsync fdatasync sync_file_range openat rename "
          "renameat renameat2 unlink unlinkat linkat mkdirat ftruncate fallocate kill "
-         "pidfd_send_signal clone clone3 vfork fork wait4 waitid connect bind listen accept4 epoll_wait").split()
+         "pidfd_send_signal clone clone3 vfork fork wait4 waitid connect bind listen accept4 "
+         "epoll_wait").split()
 LINE = re.compile(r"^(\d+) +(?:[\d.]+ +)?(\w+)\(", re.M)
 STOPPED = "--- stopped by SIGSTOP ---"
 

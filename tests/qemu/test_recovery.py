@@ -72,7 +72,7 @@ class Scene:
     def qemus(self):
         mine = str(self.p.serial.path)
         return [pid for pid, line in harness.marked_processes(self.t.marker).items()
-                if mine in line and "qmp-proxy" not in line.split(" ", 1)[0]]
+                if mine in line and not line.split(" ", 1)[0].endswith("/qmp-proxy")]
 
     def on_disk(self):
         """Nothing but the record's files lies there."""

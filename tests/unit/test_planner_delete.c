@@ -36,7 +36,7 @@ static void middle_layers_are_committed_into_those_below(void **state)
     const json_t *after = json_object_get(plan, "after"), *step;
 
     (void)state;
-    assert_steps(plan, "snapshot-mark* block-commit* block-commit* stop* job-finalize job-dismiss "
+    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-finalize job-dismiss "
                        "state-write job-finalize job-dismiss state-write cont check-disks "
                        "layers-freeze state-write! blockdev-del? blockdev-del? files-remove?");
     step = plan_step(plan, "block-commit", 0);
@@ -68,7 +68,7 @@ static void active_layer_is_committed_into_the_one_below(void **state)
     const json_t *after = json_object_get(plan, "after");
 
     (void)state;
-    assert_steps(plan, "snapshot-mark* block-commit* block-commit* stop* job-complete job-dismiss "
+    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-complete job-dismiss "
                        "check-disk state-write job-complete job-dismiss check-disk state-write "
                        "cont check-disks layers-freeze state-write! blockdev-del? blockdev-del? "
                        "files-remove?");
@@ -171,7 +171,7 @@ static void branch_point_is_kept_without_its_name(void **state)
     json_decref(plan);
     /* when one branch goes, the other is merged into it */
     plan = world_plan(world, planner_delete, "{'name': 's2'}");
-    assert_steps(plan, "snapshot-mark* block-commit* block-commit* stop* job-finalize job-dismiss "
+    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-finalize job-dismiss "
                        "state-write job-finalize job-dismiss state-write cont check-disks "
                        "layers-freeze state-write! blockdev-del? blockdev-del? files-remove?");
     assert_json_is(json_object_get(plan_step(plan, "layers-freeze", 0), "args"),
