@@ -224,6 +224,9 @@ static void revert_switch(struct revert *revert)
         step_undo(step, planner_cont());
         plan_add(revert->plan, step);
     }
+    /* An answer is the only proof that it lives: the end of a process is heard of later. */
+    plan_add(revert->plan, step_wait("check-next", "next", NULL,
+                                     expect_status(revert->memory ? "paused" : "prelaunch", NULL)));
     step = step_deed("commit", NULL, json_object());
     step_commit_point(step);
     plan_add(revert->plan, step);

@@ -41,7 +41,7 @@ static void instance_gone(struct instance *instance)
     if (instance == vm->next) {
         vm->next = NULL;
         store_forget_next(vm->store);
-        if (vm->done) {
+        if (vm->done && !vm->ending_main) {
             err_set(&err, REASON_QEMU_FAILED, "The second QEMU ended at its start (%s %d): its "
                     "message is in the proxy's log",
                     WIFSIGNALED(instance->status) ? "signal" : "status",

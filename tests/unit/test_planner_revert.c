@@ -50,7 +50,7 @@ static void second_process_is_verified_before_the_first_ends(void **state)
 
     (void)state;
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
-                       "migrate-incoming loaded check-disks clients-hold* stop* commit! "
+                       "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
                        "process-end process-switch cont clients-release state-write files-remove?");
     assert_string_equal(state_str(plan, "method"), "respawn");
     assert_string_equal(state_str(plan, "run-state"), "running");
@@ -146,7 +146,8 @@ static void run_state_is_the_saved_one_or_the_wanted_one(void **state)
         plan = world_plan(world, planner_revert, rows[i].wanted ? request : S1);
         assert_string_equal(state_str(plan, "run-state"), rows[i].target);
         snprintf(steps, sizeof(steps), "%soverlay-create* overlay-create* process-start* %s "
-                 "check-disks clients-hold* commit! process-end process-switch %s%sclients-release "
+                 "check-disks clients-hold* check-next commit! process-end process-switch %s%s"
+                 "clients-release "
                  "state-write files-remove?", rows[i].loads ? "memory-check " : "",
                  rows[i].loads ? "getfd migrate-incoming loaded" : "started",
                  rows[i].last ? rows[i].last : "", rows[i].last ? " " : "");
@@ -167,7 +168,8 @@ static void snapshot_without_memory_boots_on_its_disks(void **state)
     json_decref(plan);
     plan = world_plan(world, planner_revert, S1);
     assert_steps(plan, "overlay-create* overlay-create* process-start* started check-disks "
-                       "clients-hold* stop* commit! process-end process-switch cont clients-release "
+                       "clients-hold* stop* check-next commit! process-end process-switch cont "
+                       "clients-release "
                        "state-write files-remove?");
     words = words_of(plan);
     assert_has(words, "-S");
@@ -190,7 +192,7 @@ static void later_qemus_activate_their_images_by_hand(void **state)
     world->w.version[0] = 10;
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true, 'state': 'paused'}");
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
-                       "migrate-incoming loaded check-disks clients-hold* stop* commit! "
+                       "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
                        "process-end process-switch activate? clients-release state-write "
                        "files-remove?");
     json_decref(plan);
@@ -210,7 +212,7 @@ static void exclusive_resources_are_bound_late(void **state)
     world_create(world, "s1");
     plan = world_plan(world, planner_revert, S1);
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
-                       "migrate-incoming loaded check-disks clients-hold* stop* commit! "
+                       "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
                        "process-end process-switch bind? cont clients-release state-write "
                        "files-remove?");
     json_decref(plan);
