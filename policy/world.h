@@ -31,7 +31,6 @@ enum world_next {
 struct world {
     const char *vm;                 /* name of the VM */
     const char *memory_dir;         /* absolute */
-    const char *state_dir;          /* absolute */
     const struct args *args;        /* the user's command line; NULL: attached to a foreign QEMU */
     const struct args_disks *args_disks;
     struct graph *graph;

@@ -82,7 +82,6 @@ void collect_static(struct daemon *daemon, struct world *world)
     world->now = now.tv_sec * 1000000LL + now.tv_usec;
     world->vm = daemon->vm_name;
     world->memory_dir = daemon->store->memory_path;
-    world->state_dir = daemon->store->path;
     world->args = daemon->args;
     world->args_disks = daemon->args ? &daemon->args_disks : NULL;
 }

@@ -85,12 +85,18 @@ static void daemon_vm_event(void *arg, const char *text, size_t len,
     session_event(arg, text, len, reply);
 }
 
+/* No QEMU is left: nothing shall point to one, and the proxy ends. */
+static void daemon_without_vm(struct daemon *daemon, int status)
+{
+    store_forget_process(daemon->store);
+    launch_remove_pidfile(daemon);
+    daemon_quit(daemon, status);
+}
+
 void daemon_lost(struct daemon *daemon)
 {
     log_error("QEMU has ended");
-    store_forget_process(daemon->store);
-    launch_remove_pidfile(daemon);
-    daemon_quit(daemon, 1);
+    daemon_without_vm(daemon, 1);
 }
 
 static void daemon_vm_ended(void *arg, int status)
@@ -110,9 +116,7 @@ static void daemon_vm_ended(void *arg, int status)
         return;
     }
     operation_free(daemon);
-    store_forget_process(daemon->store);
-    launch_remove_pidfile(daemon);
-    daemon_quit(daemon, code);
+    daemon_without_vm(daemon, code);
 }
 
 static const struct vm_ops daemon_vm_ops = {

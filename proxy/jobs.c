@@ -112,6 +112,11 @@ struct job *jobs_add(struct jobs *jobs, const char *id, const char *type, struct
     return job;
 }
 
+const char *job_id(const struct job *job)
+{
+    return job->id;
+}
+
 void job_run(struct job *job)
 {
     job_enter(job, JOB_RUNNING);

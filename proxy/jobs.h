@@ -23,6 +23,8 @@ void jobs_free(struct jobs *jobs);
 
 /* id NULL: one is made up, and the job goes by itself.  NULL with err: the id is in use. */
 struct job *jobs_add(struct jobs *jobs, const char *id, const char *type, struct err *err);
+/* borrowed until the job is gone. */
+const char *job_id(const struct job *job);
 void job_run(struct job *job);
 void job_progress(struct job *job, json_int_t current, json_int_t total);
 /* error: NULL or the sentence; the job may be gone afterwards. */

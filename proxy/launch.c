@@ -255,7 +255,6 @@ static bool launch_open_pidfile(struct daemon *daemon, struct err *err)
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     int fd;
 
-    daemon->pidfile_fd = -1;
     if (!daemon->pidfile)
         return true;
     fd = open(daemon->pidfile, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -93,17 +93,6 @@ static bool deed_write_state(struct operation *op, const json_t *args, struct er
     return store_write(op->daemon->store, state ? state : json_object_get(op->plan, "after"), err);
 }
 
-/* The last look before the first QEMU is ended. */
-static bool deed_commit(const struct operation *op, struct err *err)
-{
-    struct link *next = vm_next(op->daemon->vm);
-
-    if (next && link_ready(next))
-        return true;
-    err_set(err, REASON_QEMU_FAILED, "The second QEMU ended before it could take over");
-    return false;
-}
-
 /* Deeds that are done when this returns. */
 static bool deed_at_once(struct operation *op, const char *name, const json_t *args,
                          struct err *err)
@@ -122,8 +111,8 @@ static bool deed_at_once(struct operation *op, const char *name, const json_t *a
             link_hold(vm_main(daemon->vm), false);
         return true;
     }
-    if (strcmp(name, "commit") == 0)
-        return deed_commit(op, err);
+    if (strcmp(name, "commit") == 0) /* the last look before the first QEMU is ended */
+        return vm_check_next(daemon->vm, err);
     if (strcmp(name, "adopt-cancel") == 0) {
         json_object_set_new(op->plan, "adopt", json_false());
         return runner_write_journal(op->runner, err);

@@ -213,16 +213,15 @@ static bool operation_become_job(struct operation *op, struct err *err)
 {
     const char *id = state_str(op->request, "job-id");
     struct job *job;
-    json_t *list;
 
     if (op->job_id || op->stage == STAGE_RECOVER)
         return true;
     job = jobs_add(op->daemon->jobs, id, op->kind, err);
     if (!job)
         return false;
-    list = jobs_list(op->daemon->jobs); /* the newest comes first */
-    op->job_id = strdup(state_str(json_array_get(list, 0), "id"));
-    json_decref(list);
+    op->job_id = strdup(job_id(job));
+    if (!op->job_id)
+        abort();
     job_run(job);
     if (id) {
         if (op->slot)

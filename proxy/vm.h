@@ -57,6 +57,8 @@ void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *ar
 void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg);
 /* SIGKILL: QEMU then leaves alone what the next one has taken over; done when it is gone. */
 void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg);
+/* Is next there to take over?  Else err says that it has ended. */
+bool vm_check_next(const struct vm *vm, struct err *err);
 /* next becomes main. */
 bool vm_switch(struct vm *vm, struct err *err);
 

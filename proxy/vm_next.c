@@ -119,6 +119,14 @@ void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg)
         process_signal(vm->next->process, SIGKILL);
 }
 
+bool vm_check_next(const struct vm *vm, struct err *err)
+{
+    if (vm->next && link_ready(vm->next->link))
+        return true;
+    err_set(err, REASON_QEMU_FAILED, "The second QEMU ended before it could take over");
+    return false;
+}
+
 void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg)
 {
     struct err err = ERR_INIT;
@@ -127,8 +135,7 @@ void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg)
         done(arg, true, NULL);
         return;
     }
-    if (!vm->next || !link_ready(vm->next->link)) {
-        err_set(&err, REASON_QEMU_FAILED, "The second QEMU ended before it could take over");
+    if (!vm_check_next(vm, &err)) {
         done(arg, false, &err);
         err_clear(&err);
         return;
@@ -144,10 +151,8 @@ bool vm_switch(struct vm *vm, struct err *err)
 {
     struct err warn = ERR_INIT;
 
-    if (!vm->next || !link_ready(vm->next->link)) {
-        err_set(err, REASON_QEMU_FAILED, "The second QEMU ended before it could take over");
+    if (!vm_check_next(vm, err))
         return false;
-    }
     vm->main = vm->next;
     vm->next = NULL;
     vm->redirected = false;

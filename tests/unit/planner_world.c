@@ -157,7 +157,6 @@ struct planner_world *world_make(enum planner_world_kind kind, const char *statu
     world->w = (struct world){
         .vm = "vm",
         .memory_dir = "/m",
-        .state_dir = "/s",
         .jobs = json_array(),
         .memory_size = json_text("{'base-memory': 67108864}"),
         .capabilities = json_text("{'events': true, 'multifd': false,"

@@ -2,6 +2,7 @@
 /* expect_check: every kind, each verdict.  One row: expectation, answer, verdict, and for a NO the
  * reason and a word of the sentence.  Single quotes stand for double ones. */
 #include "tests/unit/graph_data.h"
+#include "tests/unit/json_text.h"
 
 #undef expect_check             /* cmocka has a macro of that name */
 #include "policy/expect.h"
@@ -12,24 +13,9 @@ struct row {
     const char *reason, *word;
 };
 
-static json_t *json_from(const char *text)
-{
-    char *copy = strdup(text);
-    json_error_t error;
-    json_t *out;
-
-    for (char *p = copy; *p; p++)
-        *p = *p == '\'' ? '"' : *p;
-    out = json_loads(copy, JSON_DECODE_ANY, &error);
-    if (!out)
-        fail_msg("%s: %s", text, error.text);
-    free(copy);
-    return out;
-}
-
 static void row_check(const struct row *row, const json_t *answer)
 {
-    json_t *expect = json_from(row->expect);
+    json_t *expect = json_text(row->expect);
     struct err why = ERR_INIT;
     enum expect_verdict verdict = expect_check(expect, answer, &why);
 
@@ -49,7 +35,7 @@ static void row_check(const struct row *row, const json_t *answer)
 static void rows_check(const struct row *row, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        json_t *answer = json_from(row[i].answer);
+        json_t *answer = json_text(row[i].answer);
 
         row_check(&row[i], answer);
         json_decref(answer);
