@@ -10,7 +10,7 @@
 
 #include <jansson.h>
 
-#include "proxy/client.h"
+#include "proxy/slot.h"
 #include "qmp/err.h"
 
 /* Answers the slot; value is stolen. */

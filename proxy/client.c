@@ -2,43 +2,19 @@
 #include "proxy/client.h"
 
 #include <errno.h>
-#include <event2/buffer.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy/client_internal.h"
 #include "proxy/log.h"
 #include "qmp/pretty.h"
 
-struct slot_private {
-    struct slot slot;
-    TAILQ_ENTRY(slot_private) next;
-    char *id_text;
-    char *line;                 /* the answer, while an earlier slot is still open */
-    size_t len;
-};
-
-TAILQ_HEAD(slot_queue, slot_private);
-
-struct client {
-    struct event_base *base;
-    int fd;
-    struct event *read_event, *write_event, *close_event, *resume_event;
-    struct framer *framer;
-    struct evbuffer *in, *out;
-    int fds[FDPASS_MAX];
-    size_t n_fds;
-    struct slot_queue slots;
-    size_t n_slots;
-    bool blocked, eof, closing, socket;
-    struct client_session session;
-    const struct client_ops *ops;
-    void *arg;
-};
-
-static void client_process(struct client *client);
+/* How long a client that is refused may take to read why. */
+#define CLIENT_LINGER_SECONDS 2
 
 static void client_drop_fds(struct client *client)
 {
@@ -46,39 +22,30 @@ static void client_drop_fds(struct client *client)
         close(client->fds[--client->n_fds]);
 }
 
-static void slot_destroy(struct slot_private *slot)
-{
-    free(slot->id_text);
-    free(slot->line);
-    free(slot);
-}
-
 /* Runs from the loop, so that nobody who is on the stack still uses the client. */
 static void client_close_cb(evutil_socket_t fd, short what, void *arg)
 {
     struct client *client = arg;
-    struct slot_private *slot;
 
     (void)fd;
     (void)what;
-    while ((slot = TAILQ_FIRST(&client->slots))) {
-        TAILQ_REMOVE(&client->slots, slot, next);
-        slot->slot.client = NULL;
-        if (slot->line)
-            slot_destroy(slot); /* was answered, but an earlier one was not */
-        else if (!slot->slot.local)
-            client->ops->abandoned(client->arg, &slot->slot);
-    }
+    slot_drop_all(client);
     client->ops->closed(client->arg, client);
     client_drop_fds(client);
+    client->limits->memory -= client->counted;
+    client->limits->n_clients--;
+    LIST_REMOVE(client, all);
     event_free(client->read_event);
     event_free(client->write_event);
     event_free(client->close_event);
     event_free(client->resume_event);
+    event_free(client->linger_event);
     evbuffer_free(client->in);
     evbuffer_free(client->out);
     framer_free(client->framer);
     close(client->fd);
+    if (client->fd_out != client->fd)
+        close(client->fd_out);
     free(client);
 }
 
@@ -88,18 +55,105 @@ void client_close(struct client *client, const char *why)
         return;
     log_debug("client closed: %s", why);
     client->closing = true;
-    while (evbuffer_get_length(client->out) > 0 && evbuffer_write(client->out, client->fd) > 0)
+    while (evbuffer_get_length(client->out) > 0 && evbuffer_write(client->out, client->fd_out) > 0)
         continue;
     event_del(client->read_event);
     event_del(client->write_event);
     event_del(client->resume_event);
+    event_del(client->linger_event);
     event_active(client->close_event, EV_TIMEOUT, 0);
 }
 
-static void client_flush(struct client *client)
+/* ---- limits ---- */
+
+/* Who is refused has nothing any more but the error. */
+static size_t client_held(const struct client *client)
+{
+    if (client->refused)
+        return 0;
+    return evbuffer_get_length(client->in) + evbuffer_get_length(client->out) +
+           framer_pending(client->framer) + client->slots_size;
+}
+
+static void client_count(struct client *client)
+{
+    size_t held = client_held(client);
+
+    client->limits->memory += held - client->counted;
+    client->counted = held;
+}
+
+/* All together hold too much: who holds the most has to go. */
+static void client_make_room(struct client_limits *limits)
+{
+    struct client *client, *most = NULL;
+
+    if (limits->memory <= limits->max_memory)
+        return;
+    LIST_FOREACH(client, &limits->clients, all)
+        if (!client->closing && !client->refused && (!most || client->counted > most->counted))
+            most = client;
+    if (most)
+        client_refuse(most, "The clients' requests and unread answers take more than %zu bytes "
+                      "(--max-memory), %zu of them this client's", limits->max_memory,
+                      most->counted);
+}
+
+/* Of what waits to be sent, only the line stays that may have been sent in part. */
+static void client_cut_output(struct client *client)
+{
+    struct evbuffer_ptr end = evbuffer_search_eol(client->out, NULL, NULL, EVBUFFER_EOL_LF);
+    struct evbuffer *kept = evbuffer_new();
+
+    if (!kept)
+        abort();
+    if (end.pos >= 0)
+        evbuffer_remove_buffer(client->out, kept, (size_t)end.pos + 1);
+    evbuffer_free(client->out);
+    client->out = kept;
+}
+
+void client_refuse(struct client *client, const char *fmt, ...)
+{
+    struct timeval linger = { .tv_sec = CLIENT_LINGER_SECONDS };
+    struct err err = ERR_INIT;
+    json_t *error;
+    char why[512];
+    va_list ap;
+    char *text;
+
+    if (client->closing || client->refused)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
+    log_warn("closing a client: %s", why);
+    err_set(&err, NULL, "%s", why);
+    error = err_to_json(&err);
+    text = json_dumps(error, JSON_ENSURE_ASCII);
+    json_decref(error);
+    err_clear(&err);
+    if (!text)
+        abort();
+    client->refused = true;
+    client_cut_output(client);
+    evbuffer_drain(client->in, evbuffer_get_length(client->in));
+    framer_free(client->framer);
+    client->framer = framer_new(0);
+    evbuffer_add_printf(client->out, "{\"error\": %s}\r\n", text);
+    free(text);
+    event_del(client->read_event);
+    event_add(client->linger_event, &linger);
+    event_active(client->resume_event, EV_TIMEOUT, 0); /* drops its slots */
+    client_flush(client);
+}
+
+/* ---- output ---- */
+
+void client_flush(struct client *client)
 {
     while (evbuffer_get_length(client->out) > 0) {
-        int n = evbuffer_write(client->out, client->fd);
+        int n = evbuffer_write(client->out, client->fd_out);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -110,19 +164,21 @@ static void client_flush(struct client *client)
             return;
         }
     }
-    if (evbuffer_get_length(client->out) > CLIENT_OUT_MAX) {
-        log_warn("closing a client that does not read: more than %u bytes wait for it",
-                 CLIENT_OUT_MAX);
-        client_close(client, "does not read");
-    } else if (evbuffer_get_length(client->out) > 0) {
+    client_count(client);
+    if (evbuffer_get_length(client->out) > 0)
         event_add(client->write_event, NULL);
-    } else if (client->eof && client->n_slots == 0 && evbuffer_get_length(client->in) == 0) {
+    else if (client->refused)
+        client_close(client, "was told why");
+    else if (client->eof && TAILQ_EMPTY(&client->slots) && evbuffer_get_length(client->in) == 0)
         /* It had closed its side; everything that it asked is answered. */
         client_close(client, "end of file");
-    }
+    if (evbuffer_get_length(client->out) > client->limits->max_unread)
+        client_refuse(client, "More than %zu bytes of answers and events wait to be read "
+                      "(--max-unread)", client->limits->max_unread);
+    client_make_room(client->limits);
 }
 
-static void client_put(struct client *client, const char *line, size_t len)
+void client_put(struct client *client, const char *line, size_t len)
 {
     size_t pretty_len;
     char *pretty;
@@ -138,28 +194,29 @@ static void client_put(struct client *client, const char *line, size_t len)
 
 void client_send(struct client *client, const char *line, size_t len)
 {
-    if (client->closing)
+    if (client->closing || client->refused)
         return;
     client_put(client, line, len);
     client_flush(client);
 }
 
-static void client_update_reading(struct client *client)
-{
-    bool reading = !client->closing && !client->eof && !client->blocked &&
-                   client->n_slots < CLIENT_SLOTS_MAX;
+/* ---- input ---- */
 
-    if (reading)
-        event_add(client->read_event, NULL);
-    else
-        event_del(client->read_event);
+static bool client_takes(const struct client *client)
+{
+    return !client->closing && !client->refused && !client->blocked && slot_room(client);
 }
 
 /* Takes messages out of what was read, as long as more may be taken. */
 static void client_process(struct client *client)
 {
-    while (!client->closing && !client->blocked && client->n_slots < CLIENT_SLOTS_MAX &&
-           evbuffer_get_length(client->in) > 0) {
+    if (client->refused) {
+        slot_drop_all(client);
+        return;
+    }
+    client->processing = true;
+    slot_begin_kept(client);
+    while (client_takes(client) && evbuffer_get_length(client->in) > 0) {
         size_t len = evbuffer_get_contiguous_space(client->in);
         const char *data = (const char *)evbuffer_pullup(client->in, (ev_ssize_t)len);
         struct frame frame;
@@ -173,10 +230,14 @@ static void client_process(struct client *client)
         if (frame.kind != FRAME_MESSAGE)
             err_clear(&frame.err);
     }
-    if (!client->closing) {
-        client_update_reading(client);
-        client_flush(client);
-    }
+    client->processing = false;
+    if (client->closing)
+        return;
+    if (client_takes(client) && !client->eof)
+        event_add(client->read_event, NULL);
+    else
+        event_del(client->read_event);
+    client_flush(client);
 }
 
 static void client_read_cb(evutil_socket_t fd, short what, void *arg)
@@ -201,6 +262,10 @@ static void client_read_cb(evutil_socket_t fd, short what, void *arg)
         memcpy(client->fds, fds, n_fds * sizeof(*fds));
         client->n_fds = n_fds;
     }
+    if (n == 0 && slot_client_gone(client)) {
+        client_close(client, "hung up");
+        return;
+    }
     if (n == 0)
         client->eof = true;
     else
@@ -222,7 +287,34 @@ static void client_resume_cb(evutil_socket_t fd, short what, void *arg)
     client_process(arg);
 }
 
-struct client *client_new(struct event_base *base, int fd, const struct client_ops *ops, void *arg)
+static void client_linger_cb(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    client_close(arg, "does not read why it is closed");
+}
+
+void client_resume(struct client *client)
+{
+    bool idle = TAILQ_EMPTY(&client->slots) && evbuffer_get_length(client->in) == 0 &&
+                event_pending(client->read_event, EV_READ, NULL);
+
+    /* Whoever answers may be inside of client_process(), which goes on anyway. */
+    if (!client->closing && !client->refused && !client->processing && !idle)
+        event_active(client->resume_event, EV_TIMEOUT, 0);
+}
+
+void client_block(struct client *client, bool block)
+{
+    client->blocked = block;
+    if (!block)
+        client_resume(client);
+}
+
+/* ---- life ---- */
+
+struct client *client_new(struct event_base *base, int fd, int fd_out, struct client_limits *limits,
+                          const struct client_ops *ops, void *arg)
 {
     struct client *client = calloc(1, sizeof(*client));
     int type;
@@ -230,99 +322,43 @@ struct client *client_new(struct event_base *base, int fd, const struct client_o
 
     if (!client)
         abort();
-    client->base = base;
     client->fd = fd;
+    client->fd_out = fd_out;
+    client->limits = limits;
     client->ops = ops;
     client->arg = arg;
     client->socket = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
     TAILQ_INIT(&client->slots);
-    client->framer = framer_new(0);
+    client->framer = framer_new(limits->max_request);
     client->in = evbuffer_new();
     client->out = evbuffer_new();
     client->read_event = event_new(base, fd, EV_READ | EV_PERSIST, client_read_cb, client);
-    client->write_event = event_new(base, fd, EV_WRITE, client_write_cb, client);
+    client->write_event = event_new(base, fd_out, EV_WRITE, client_write_cb, client);
     client->close_event = event_new(base, -1, 0, client_close_cb, client);
     client->resume_event = event_new(base, -1, 0, client_resume_cb, client);
+    client->linger_event = event_new(base, -1, 0, client_linger_cb, client);
     if (!client->in || !client->out || !client->read_event || !client->write_event ||
-        !client->close_event || !client->resume_event || event_add(client->read_event, NULL) < 0)
+        !client->close_event || !client->resume_event || !client->linger_event ||
+        event_add(client->read_event, NULL) < 0)
         abort();
+    LIST_INSERT_HEAD(&limits->clients, client, all);
+    limits->n_clients++;
     return client;
 }
 
-struct slot *slot_new(struct client *client, const struct message *message)
+void client_give_fds(struct client *client, struct slot *slot)
 {
-    struct slot_private *slot = calloc(1, sizeof(*slot));
-
-    if (!slot)
-        abort();
-    slot->slot.client = client;
-    slot->slot.private = slot;
-    if (message && message->has_id) {
-        slot->id_text = span_dup(message->id);
-        slot->slot.id = (struct span){ slot->id_text, message->id.len };
-    }
-    slot->slot.oob = message && message->oob;
-    TAILQ_INSERT_TAIL(&client->slots, slot, next);
-    client->n_slots++;
-    return &slot->slot;
-}
-
-void slot_free(struct slot *slot)
-{
-    struct client *client = slot->client;
-
-    if (client) {
-        TAILQ_REMOVE(&client->slots, slot->private, next);
-        client->n_slots--;
-    }
-    slot_destroy(slot->private);
-}
-
-void slot_answer(struct slot *slot, const char *line, size_t len)
-{
-    struct client *client = slot->client;
-    struct slot_private *first;
-
-    if (!client || client->closing || slot->oob) {
-        if (client)
-            client_send(client, line, len);
-        slot_free(slot);
-    } else {
-        slot->private->line = malloc(len);
-        if (!slot->private->line)
-            abort();
-        memcpy(slot->private->line, line, len);
-        slot->private->len = len;
-        while ((first = TAILQ_FIRST(&client->slots)) && first->line) {
-            client_put(client, first->line, first->len);
-            slot_free(&first->slot);
-        }
-    }
-    /* Answers may come from inside of client_process(): go on from the loop. */
-    if (client && !client->closing) {
-        if (evbuffer_get_length(client->out) > 0)
-            event_add(client->write_event, NULL);
-        event_active(client->resume_event, EV_TIMEOUT, 0);
-    }
-}
-
-void client_block(struct client *client, bool block)
-{
-    client->blocked = block;
-    if (!block && !client->closing)
-        event_active(client->resume_event, EV_TIMEOUT, 0);
-}
-
-size_t client_take_fds(struct client *client, int fds[FDPASS_MAX])
-{
-    size_t n = client->n_fds;
-
-    memcpy(fds, client->fds, n * sizeof(*fds));
+    memcpy(slot->fds, client->fds, client->n_fds * sizeof(*slot->fds));
+    slot->n_fds = client->n_fds;
     client->n_fds = 0;
-    return n;
 }
 
 struct client_session *client_session(struct client *client)
 {
     return &client->session;
+}
+
+const struct client_limits *client_limits(const struct client *client)
+{
+    return client->limits;
 }

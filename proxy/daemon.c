@@ -173,6 +173,13 @@ void daemon_init(struct daemon *daemon)
     if (!daemon->base)
         abort();
     LIST_INIT(&daemon->clients);
+    LIST_INIT(&daemon->limits.clients);
+    daemon->limits.max_clients = daemon->options.max_clients;
+    /* What QEMU would not take is refused in its words, not in ours. */
+    daemon->limits.max_request = daemon->options.max_request < FRAMER_MAX_BYTES
+                                     ? daemon->options.max_request : 0;
+    daemon->limits.max_unread = daemon->options.max_unread;
+    daemon->limits.max_memory = daemon->options.max_memory;
     LIST_INIT(&daemon->listeners);
     json_object_seed(0); /* before there are two threads that might */
     daemon->worker = worker_new(daemon->base);

@@ -14,7 +14,7 @@
 
 #include "policy/args.h"
 #include "policy/args_disks.h"
-#include "proxy/client.h"
+#include "proxy/slot.h"
 #include "proxy/options.h"
 #include "proxy/store.h"
 #include "proxy/vm.h"
@@ -49,6 +49,7 @@ struct daemon {
     enum world_next found_next; /* and a second one */
     char *greeting;             /* QEMU's, without the line's end */
     bool has_oob;
+    struct client_limits limits;
     bool quitting;
     int exit_status;
     LIST_HEAD(, client_entry) clients;

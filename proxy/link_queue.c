@@ -9,6 +9,7 @@
 
 #include "proxy/fdpass.h"
 #include "proxy/link_internal.h"
+#include "proxy/log.h"
 
 /* In-band requests that QEMU has at a time: enough to keep it busy, few enough that its queue of 8
  * never fills and stops it reading. */
@@ -65,6 +66,9 @@ static void link_transmit(struct link *link, struct request *request)
         link->exclusive = true;
     request->id = link->next_id;
     link->next_id = link->next_id % 9999 + 1;
+    if (request->own)
+        log_debug("to QEMU: %.*s%u%s", (int)request->id_at, request->text, request->id,
+                  request->text + request->id_at + 1);
     evbuffer_add(link->out, request->text, request->id_at);
     evbuffer_add_printf(link->out, "%u", request->id);
     evbuffer_add(link->out, request->text + request->id_at + 1, request->len - request->id_at - 1);

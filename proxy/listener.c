@@ -46,7 +46,7 @@ static void listener_accept_cb(evutil_socket_t fd, short what, void *arg)
 
     (void)what;
     if (client >= 0) {
-        session_start(entry->daemon, client, entry->pretty);
+        session_start(entry->daemon, client, client, entry->pretty);
         launch_client_came(entry->daemon);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         /* The connection stays in the queue and would be reported at once, for ever. */
@@ -61,7 +61,7 @@ static void listener_dial(struct listener_entry *entry)
     int fd = sock_connect(&entry->address, &err);
 
     if (fd >= 0) {
-        entry->client = session_start(entry->daemon, fd, entry->pretty);
+        entry->client = session_start(entry->daemon, fd, fd, entry->pretty);
         launch_client_came(entry->daemon);
         return;
     }
@@ -192,7 +192,7 @@ bool listener_add_monitor(struct daemon *daemon, const struct args_monitor *moni
     }
     fd = sock_connect(&address, err);
     if (fd >= 0)
-        session_start(daemon, fd, monitor->pretty);
+        session_start(daemon, fd, fd, monitor->pretty);
     return fd >= 0;
 }
 

@@ -13,6 +13,8 @@ const char *const log_level_name[LOG_LEVEL__COUNT] = {
     [LOG_LEVEL_DEBUG] = "debug",
 };
 
+#define LOG_LINE_MAX 16384
+
 static enum log_level log_limit = LOG_LEVEL_WARN;
 
 void log_set_level(enum log_level level)
@@ -35,7 +37,7 @@ bool log_level_parse(const char *text, enum log_level *out)
 static void __attribute__((format(printf, 2, 0)))
 log_line(enum log_level level, const char *fmt, va_list ap)
 {
-    char line[2048];
+    char line[LOG_LINE_MAX];
     int head, body;
     size_t len;
 

@@ -2,7 +2,8 @@
 /*
  * log: one line a message on standard error, "qmp-proxy: LEVEL: TEXT".
  *
- * What is logged are names and outcomes, never arguments of commands: those may hold secrets.
+ * What is logged are names and outcomes, and with level debug what the proxy itself sends to QEMU;
+ * never arguments of clients' commands: those may hold secrets.
  */
 #ifndef PROXY_LOG_H
 #define PROXY_LOG_H

@@ -48,8 +48,6 @@ void operation_finish(struct operation *op, json_t *result, struct err *err)
         answer_error(op->slot, err);
     else if (op->slot)
         answer_return(op->slot, json_incref(result));
-    if (op->client)
-        client_block(op->client, false);
     if (err)
         err_clear(err);
     json_decref(result);
@@ -110,15 +108,12 @@ static struct operation *operation_new(struct daemon *daemon, const char *kind, 
     return op;
 }
 
-void operation_start(struct daemon *daemon, const char *kind, json_t *request,
-                     struct client *client, struct slot *slot)
+void operation_start(struct daemon *daemon, const char *kind, json_t *request, struct slot *slot)
 {
     struct operation *op = operation_new(daemon, kind, request);
 
-    op->client = client;
     op->slot = slot;
     op->dry_run = json_is_true(json_object_get(request, "dry-run"));
-    client_block(client, true);
     operation_enter(op, state_str(request, "save-as") ? STAGE_SAVE_AS : STAGE_MAIN);
 }
 
@@ -156,7 +151,6 @@ bool operation_abandon(struct daemon *daemon, struct slot *slot)
     if (!op || op->slot != slot)
         return false;
     op->slot = NULL;
-    op->client = NULL;
     slot_free(slot);
     return true;
 }

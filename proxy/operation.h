@@ -21,8 +21,7 @@ struct operation;
 bool operation_takes(struct daemon *daemon, const struct message *message);
 
 /* Answers the slot, now or later. */
-void operation_command(struct daemon *daemon, struct client *client, struct slot *slot,
-                       const struct message *message);
+void operation_command(struct daemon *daemon, struct slot *slot, const struct message *message);
 
 /* Settles what an earlier proxy left (recover.h); new operations wait. */
 void operation_recover(struct daemon *daemon, json_t *journal);

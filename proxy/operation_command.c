@@ -161,8 +161,8 @@ static bool operation_allowed(struct daemon *daemon, const char *command, struct
     return true;
 }
 
-static void operation_synthetic(struct daemon *daemon, struct client *client, struct slot *slot,
-                                const char *command, json_t *arguments)
+static void operation_synthetic(struct daemon *daemon, struct slot *slot, const char *command,
+                                json_t *arguments)
 {
     const char *job = state_str(arguments, "job-id");
     struct err err = ERR_INIT;
@@ -179,11 +179,10 @@ static void operation_synthetic(struct daemon *daemon, struct client *client, st
     else if (strcmp(command, "query-snapshots") == 0)
         operation_query(daemon, slot, arguments);
     else
-        operation_start(daemon, command, arguments, client, slot);
+        operation_start(daemon, command, arguments, slot);
 }
 
-void operation_command(struct daemon *daemon, struct client *client, struct slot *slot,
-                       const struct message *message)
+void operation_command(struct daemon *daemon, struct slot *slot, const struct message *message)
 {
     json_t *arguments = operation_arguments(message);
     struct err err = ERR_INIT;
@@ -195,7 +194,7 @@ void operation_command(struct daemon *daemon, struct client *client, struct slot
     } else if (operation_is_job_verb(message->command)) {
         operation_job_command(daemon, slot, message->command, arguments);
     } else {
-        operation_synthetic(daemon, client, slot, message->command, arguments);
+        operation_synthetic(daemon, slot, message->command, arguments);
     }
     json_decref(arguments);
 }

@@ -25,7 +25,6 @@ struct operation {
     struct daemon *daemon;
     char *kind;                 /* the command's name */
     json_t *request;
-    struct client *client;      /* blocked until the answer, or NULL */
     struct slot *slot;          /* to be answered, or NULL */
     char *job_id;               /* our job's, once there is one */
     bool dry_run;
@@ -74,7 +73,6 @@ void operation_deed_timer_cb(evutil_socket_t fd, short what, void *arg);
 void operation_deed(void *arg, struct runner *runner, const json_t *step, runner_deed_cb *done);
 
 /* Starts the operation; the slot is answered when it is done, or planned (with a job-id). */
-void operation_start(struct daemon *daemon, const char *kind, json_t *request,
-                     struct client *client, struct slot *slot);
+void operation_start(struct daemon *daemon, const char *kind, json_t *request, struct slot *slot);
 
 #endif

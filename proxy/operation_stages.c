@@ -227,9 +227,6 @@ static bool operation_become_job(struct operation *op, struct err *err)
         if (op->slot)
             answer_return(op->slot, json_object());
         op->slot = NULL;
-        if (op->client)
-            client_block(op->client, false);
-        op->client = NULL;
     }
     return true;
 }

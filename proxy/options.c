@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "proxy/options.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/address.h"
 #include "proxy/log.h"
 
 const char options_usage[] =
@@ -19,13 +23,24 @@ const char options_usage[] =
     "  -n, --name NAME          name of the VM (default: QEMU's -name)\n"
     "  -d, --state-dir DIR      folder for what is kept about the VM\n"
     "  -c, --connect ADDRESS    stand before a QEMU that runs already\n"
+    "      --max-clients N      connections at a time (default 1024)\n"
+    "      --max-request SIZE   of one request (default 64M, as QEMU)\n"
+    "      --max-unread SIZE    of what waits for a client that does not read (default 16M)\n"
+    "      --max-memory SIZE    of all that is held for clients (default 256M)\n"
     "      --log-level LEVEL    error, warning (default), info or debug\n"
     "  -h, --help               show this\n"
     "  -V, --version            show the version\n"
     "\n"
     "ADDRESS is unix:PATH, PATH, tcp:HOST:PORT or fd:N, then ,mode=0660 ,group=NAME\n";
 
-enum { OPTION_LOG_LEVEL = 256, OPTION_METRICS };
+enum {
+    OPTION_LOG_LEVEL = 256,
+    OPTION_METRICS,
+    OPTION_MAX_CLIENTS,
+    OPTION_MAX_REQUEST,
+    OPTION_MAX_UNREAD,
+    OPTION_MAX_MEMORY,
+};
 
 static const struct option options_long[] = {
     { "listen", required_argument, NULL, 'l' },
@@ -34,11 +49,55 @@ static const struct option options_long[] = {
     { "policy", required_argument, NULL, 'p' },
     { "connect", required_argument, NULL, 'c' },
     { "metrics", required_argument, NULL, OPTION_METRICS },
+    { "max-clients", required_argument, NULL, OPTION_MAX_CLIENTS },
+    { "max-request", required_argument, NULL, OPTION_MAX_REQUEST },
+    { "max-unread", required_argument, NULL, OPTION_MAX_UNREAD },
+    { "max-memory", required_argument, NULL, OPTION_MAX_MEMORY },
     { "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'V' },
     { NULL, 0, NULL, 0 },
 };
+
+/* An address is wrong on the command line, not later. */
+static bool options_check_address(const char *text, struct err *err)
+{
+    struct address address;
+
+    if (!address_parse(text, &address, err))
+        return false;
+    address_clear(&address);
+    return true;
+}
+
+/* A limit: a number from 1 on, for sizes with the suffix K, M or G. */
+static bool options_limit(int c, const char *name, struct options *out, struct err *err)
+{
+    static const char suffixes[] = "KMG";
+    bool count = c == OPTION_MAX_CLIENTS;
+    const char *suffix;
+    unsigned shift = 0;
+    char *end;
+    unsigned long n;
+    size_t *limit = count ? &out->max_clients
+                    : c == OPTION_MAX_REQUEST ? &out->max_request
+                    : c == OPTION_MAX_UNREAD ? &out->max_unread : &out->max_memory;
+
+    errno = 0;
+    n = strtoul(optarg, &end, 10);
+    suffix = *end && !count ? strchr(suffixes, toupper((unsigned char)*end)) : NULL;
+    if (suffix) {
+        shift = 10 * (unsigned)(suffix - suffixes + 1);
+        end++;
+    }
+    if (!isdigit((unsigned char)optarg[0]) || errno || *end || n == 0 || n > SIZE_MAX >> 1 >> shift) {
+        err_set(err, NULL, "'%s' is no value for --%s: give a number%s", optarg, name,
+                count ? " from 1 on" : " of bytes from 1 on, or one with K, M or G behind it");
+        return false;
+    }
+    *limit = (size_t)n << shift;
+    return true;
+}
 
 static bool options_take(int c, struct options *out, struct err *err)
 {
@@ -47,7 +106,15 @@ static bool options_take(int c, struct options *out, struct err *err)
     switch (c) {
     case 'l':
         out->listen[out->n_listen++] = optarg;
-        break;
+        return options_check_address(optarg, err);
+    case OPTION_MAX_CLIENTS:
+        return options_limit(c, "max-clients", out, err);
+    case OPTION_MAX_REQUEST:
+        return options_limit(c, "max-request", out, err);
+    case OPTION_MAX_UNREAD:
+        return options_limit(c, "max-unread", out, err);
+    case OPTION_MAX_MEMORY:
+        return options_limit(c, "max-memory", out, err);
     case 'n':
         out->name = optarg;
         break;
@@ -56,7 +123,7 @@ static bool options_take(int c, struct options *out, struct err *err)
         break;
     case 'c':
         out->connect = optarg;
-        break;
+        return options_check_address(optarg, err);
     case OPTION_LOG_LEVEL:
         if (!log_level_parse(optarg, &level)) {
             err_set(err, NULL, "'%s' is no log level: use error, warning, info or debug", optarg);
@@ -86,6 +153,9 @@ bool options_parse(int argc, char *argv[], struct options *out, struct err *err)
     int c;
 
     memset(out, 0, sizeof(*out));
+    out->max_clients = 1024;
+    out->max_unread = 16u << 20;
+    out->max_memory = 256u << 20;
     out->listen = calloc((size_t)argc + 1, sizeof(*out->listen));
     if (!out->listen)
         abort();

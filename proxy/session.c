@@ -18,6 +18,9 @@
 #include "proxy/operation.h"
 #include "qmp/splice.h"
 
+/* Bytes of a request that QEMU, which reads about 300 kB/s, has read in no time. */
+#define SESSION_SMALL 16384
+
 static void session_greet(struct daemon *daemon, struct client *client)
 {
     struct client_session *session = client_session(client);
@@ -45,18 +48,28 @@ void session_greet_all(struct daemon *daemon)
     }
 }
 
-struct client *session_start(struct daemon *daemon, int fd, bool pretty)
+static void session_prepare_fd(int fd)
+{
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+struct client *session_start(struct daemon *daemon, int fd, int fd_out, bool pretty)
 {
     struct client_entry *entry = calloc(1, sizeof(*entry));
 
     if (!entry)
         abort();
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-    entry->client = client_new(daemon->base, fd, &session_client_ops, daemon);
+    session_prepare_fd(fd);
+    session_prepare_fd(fd_out);
+    entry->client = client_new(daemon->base, fd, fd_out, &daemon->limits, &session_client_ops,
+                               daemon);
     client_session(entry->client)->pretty = pretty;
     LIST_INSERT_HEAD(&daemon->clients, entry, next);
-    if (daemon->ready)
+    if (daemon->limits.n_clients > daemon->limits.max_clients)
+        client_refuse(entry->client, "There are %zu clients already (--max-clients)",
+                      daemon->limits.max_clients);
+    else if (daemon->ready)
         session_greet(daemon, entry->client);
     else
         client_block(entry->client, true);
@@ -157,23 +170,19 @@ static void session_reply_cb(void *arg, enum link_answer answer, const char *tex
 
 void session_forward(struct daemon *daemon, struct slot *slot, const struct message *message)
 {
-    int fds[FDPASS_MAX];
-    size_t n_fds = 0, len;
+    size_t len;
     char *text;
 
     if (!vm_clients(daemon->vm)) {
         slot_free(slot); /* QEMU has ended, and with it its monitors */
         return;
     }
-    if (strcmp(message->command, "getfd") == 0 || strcmp(message->command, "add-fd") == 0)
-        n_fds = client_take_fds(slot->client, fds);
     slot->data = intercept_new(daemon, message);
     text = splice_request(message, LINK_ID_MARK, &len);
-    link_send(vm_clients(daemon->vm), slot->client, text, len, fds, n_fds, message->oob,
+    link_send(vm_clients(daemon->vm), slot->client, text, len, slot->fds, slot->n_fds, message->oob,
               session_reply_cb, slot);
     free(text);
-    while (n_fds > 0)
-        close(fds[--n_fds]);
+    slot_close_fds(slot);
 }
 
 static void session_abandoned(void *arg, struct slot *slot)
@@ -215,7 +224,7 @@ static bool session_conflicts(struct daemon *daemon, struct slot *slot,
     return true;
 }
 
-static void session_command(struct daemon *daemon, struct client *client, struct slot *slot,
+static void session_command(struct daemon *daemon, struct slot *slot,
                             const struct message *message)
 {
     struct err err = ERR_INIT;
@@ -225,36 +234,32 @@ static void session_command(struct daemon *daemon, struct client *client, struct
                       "Capabilities negotiation is already complete, command ignored");
         answer_error(slot, &err);
     } else if (!message->oob && !message->name_long && operation_takes(daemon, message)) {
-        operation_command(daemon, client, slot, message);
+        operation_command(daemon, slot, message);
     } else if (!session_conflicts(daemon, slot, message)) {
         session_forward(daemon, slot, message);
     }
 }
 
-static void session_frame(void *arg, struct client *client, struct frame *frame)
+/* A command that only asks, and is small, may overlap with others of its client. */
+static bool session_only_asks(const struct message *message)
 {
-    struct daemon *daemon = arg;
-    struct client_session *session = client_session(client);
-    struct err err = ERR_INIT;
-    struct message message;
-    struct slot *slot;
+    return strncmp(message->command, "query-", 6) == 0 && message->text.len < SESSION_SMALL;
+}
 
-    if (frame->kind != FRAME_MESSAGE) {
-        answer_error(slot_new(client, NULL), &frame->err);
-        if (frame->kind == FRAME_TOO_LARGE)
-            client_close(client, "message too large");
-        return;
-    }
-    message = (struct message){ .has_id = false };
-    if (!message_parse_request(frame->text.at, frame->text.len, session->oob, &message, &err)) {
-        answer_error(slot_new(client, &message), &err);
-        return;
-    }
-    slot = slot_new(client, &message);
+static void session_message(struct daemon *daemon, struct client *client,
+                            const struct message *message)
+{
+    struct client_session *session = client_session(client);
+    struct slot *slot = slot_new(client, message);
+    struct err err = ERR_INIT;
+
+    if (strcmp(message->command, "getfd") == 0 || strcmp(message->command, "add-fd") == 0)
+        client_give_fds(client, slot);
     if (session->negotiated) {
-        session_command(daemon, client, slot, &message);
-    } else if (strcmp(message.command, "qmp_capabilities") == 0) {
-        session_negotiate(daemon, client, slot, &message);
+        if (slot_begin(slot, message->text, !session_only_asks(message)))
+            session_command(daemon, slot, message);
+    } else if (strcmp(message->command, "qmp_capabilities") == 0) {
+        session_negotiate(daemon, client, slot, message);
     } else {
         err_set_class(&err, "CommandNotFound",
                       "Expecting capabilities negotiation with 'qmp_capabilities'");
@@ -262,8 +267,38 @@ static void session_frame(void *arg, struct client *client, struct frame *frame)
     }
 }
 
+static void session_frame(void *arg, struct client *client, struct frame *frame)
+{
+    struct err err = ERR_INIT;
+    struct message message;
+
+    if (frame->kind == FRAME_TOO_LARGE)
+        client_refuse(client, "A request is larger than %zu bytes (--max-request)",
+                      client_limits(client)->max_request);
+    else if (frame->kind != FRAME_MESSAGE)
+        answer_error(slot_new(client, NULL), &frame->err);
+    else if (message_parse_request(frame->text.at, frame->text.len, client_session(client)->oob,
+                                   &message, &err))
+        session_message(arg, client, &message);
+    else
+        answer_error(slot_new(client, &message), &err);
+}
+
+/* Its turn has come.  The text is one that was taken before. */
+static void session_start_slot(void *arg, struct slot *slot, const char *text, size_t len)
+{
+    struct err err = ERR_INIT;
+    struct message message;
+
+    if (message_parse_request(text, len, client_session(slot->client)->oob, &message, &err))
+        session_command(arg, slot, &message);
+    else
+        answer_error(slot, &err);
+}
+
 const struct client_ops session_client_ops = {
     .frame = session_frame,
+    .start = session_start_slot,
     .abandoned = session_abandoned,
     .closed = session_closed,
 };

@@ -13,8 +13,8 @@
 
 extern const struct client_ops session_client_ops;
 
-/* A new connection; greeted at once, or when QEMU is ready. */
-struct client *session_start(struct daemon *daemon, int fd, bool pretty);
+/* A new connection (client_new); greeted at once, or when QEMU is ready.  One too many is told so. */
+struct client *session_start(struct daemon *daemon, int fd, int fd_out, bool pretty);
 
 /* QEMU is ready: greets those who wait for it. */
 void session_greet_all(struct daemon *daemon);
