@@ -23,6 +23,7 @@ struct address {
     char *group;            /* or NULL */
     int mode;               /* -1: default */
     bool insecure;
+    bool abstract, tight;   /* UNIX: a name in the abstract namespace; tight: not filled with NULs */
 };
 
 /* The strings of *out are new: address_clear().  Refuses with a sentence that names the part. */

@@ -2,6 +2,7 @@
 #include "proxy/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,16 @@
 #include "proxy/client_internal.h"
 #include "proxy/log.h"
 #include "qmp/pretty.h"
+
+/* Messages of one client that are taken, or bytes of answers, before others have their turn. */
+#define CLIENT_TURN 16
+#define CLIENT_TURN_BYTES ((size_t)128 << 10)
+
+/* Of a message that grows beyond CLIENT_LARGE, one read a pause: faster by far than QEMU reads, and
+ * slow enough for others to notice nothing. */
+#define CLIENT_LARGE ((size_t)256 << 10)
+#define CLIENT_READ (16 << 10)
+#define CLIENT_PAUSE_US 1000
 
 /* How long a client that is refused may take to read why. */
 #define CLIENT_LINGER_SECONDS 2
@@ -43,6 +54,11 @@ static void client_close_cb(evutil_socket_t fd, short what, void *arg)
     evbuffer_free(client->in);
     evbuffer_free(client->out);
     framer_free(client->framer);
+    if (!client->socket) {
+        /* A terminal or pipe is shared with others, who expect it as it was. */
+        fcntl(client->fd, F_SETFL, client->flags);
+        fcntl(client->fd_out, F_SETFL, client->flags_out);
+    }
     close(client->fd);
     if (client->fd_out != client->fd)
         close(client->fd_out);
@@ -62,6 +78,15 @@ void client_close(struct client *client, const char *why)
     event_del(client->resume_event);
     event_del(client->linger_event);
     event_active(client->close_event, EV_TIMEOUT, 0);
+}
+
+/* From the loop, behind what has arrived for others: an event that is made active would run before
+ * libevent looks at the sockets again. */
+static void client_go_on(struct client *client)
+{
+    struct timeval now = { 0 };
+
+    event_add(client->resume_event, &now);
 }
 
 /* ---- limits ---- */
@@ -144,7 +169,7 @@ void client_refuse(struct client *client, const char *fmt, ...)
     free(text);
     event_del(client->read_event);
     event_add(client->linger_event, &linger);
-    event_active(client->resume_event, EV_TIMEOUT, 0); /* drops its slots */
+    client_go_on(client); /* drops its slots */
     client_flush(client);
 }
 
@@ -207,9 +232,24 @@ static bool client_takes(const struct client *client)
     return !client->closing && !client->refused && !client->blocked && slot_room(client);
 }
 
+/* Reads on, as long as more may be taken. */
+static void client_update_reading(struct client *client)
+{
+    struct timeval pause = { .tv_usec = CLIENT_PAUSE_US };
+
+    if (!client_takes(client) || client->eof)
+        event_del(client->read_event);
+    else if (framer_pending(client->framer) <= CLIENT_LARGE)
+        event_add(client->read_event, NULL);
+    else if (!event_pending(client->read_event, EV_READ, NULL))
+        event_add(client->resume_event, &pause);
+}
+
 /* Takes messages out of what was read, as long as more may be taken. */
 static void client_process(struct client *client)
 {
+    int taken = 0;
+
     if (client->refused) {
         slot_drop_all(client);
         return;
@@ -229,21 +269,22 @@ static void client_process(struct client *client)
         client->ops->frame(client->arg, client, &frame);
         if (frame.kind != FRAME_MESSAGE)
             err_clear(&frame.err);
+        if (++taken == CLIENT_TURN || evbuffer_get_length(client->out) > CLIENT_TURN_BYTES) {
+            client_go_on(client);
+            break;
+        }
     }
     client->processing = false;
     if (client->closing)
         return;
-    if (client_takes(client) && !client->eof)
-        event_add(client->read_event, NULL);
-    else
-        event_del(client->read_event);
+    client_update_reading(client);
     client_flush(client);
 }
 
 static void client_read_cb(evutil_socket_t fd, short what, void *arg)
 {
     struct client *client = arg;
-    char data[16 * 1024];
+    char data[CLIENT_READ];
     int fds[FDPASS_MAX];
     size_t n_fds = 0;
     ssize_t n;
@@ -270,6 +311,8 @@ static void client_read_cb(evutil_socket_t fd, short what, void *arg)
         client->eof = true;
     else
         evbuffer_add(client->in, data, (size_t)n);
+    if (framer_pending(client->framer) > CLIENT_LARGE)
+        event_del(client->read_event); /* until the pause is over */
     client_process(client);
 }
 
@@ -282,9 +325,13 @@ static void client_write_cb(evutil_socket_t fd, short what, void *arg)
 
 static void client_resume_cb(evutil_socket_t fd, short what, void *arg)
 {
+    struct client *client = arg;
+
     (void)fd;
     (void)what;
-    client_process(arg);
+    if (client_takes(client) && !client->eof && evbuffer_get_length(client->in) == 0)
+        event_add(client->read_event, NULL);
+    client_process(client);
 }
 
 static void client_linger_cb(evutil_socket_t fd, short what, void *arg)
@@ -301,7 +348,7 @@ void client_resume(struct client *client)
 
     /* Whoever answers may be inside of client_process(), which goes on anyway. */
     if (!client->closing && !client->refused && !client->processing && !idle)
-        event_active(client->resume_event, EV_TIMEOUT, 0);
+        client_go_on(client);
 }
 
 void client_block(struct client *client, bool block)
@@ -312,6 +359,15 @@ void client_block(struct client *client, bool block)
 }
 
 /* ---- life ---- */
+
+static int client_prepare_fd(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return flags;
+}
 
 struct client *client_new(struct event_base *base, int fd, int fd_out, struct client_limits *limits,
                           const struct client_ops *ops, void *arg)
@@ -324,6 +380,8 @@ struct client *client_new(struct event_base *base, int fd, int fd_out, struct cl
         abort();
     client->fd = fd;
     client->fd_out = fd_out;
+    client->flags = client_prepare_fd(fd);
+    client->flags_out = client_prepare_fd(fd_out);
     client->limits = limits;
     client->ops = ops;
     client->arg = arg;

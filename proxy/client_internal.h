@@ -27,6 +27,7 @@ struct client {
     LIST_ENTRY(client) all;
     struct client_limits *limits;
     int fd, fd_out;
+    int flags, flags_out;       /* as they were (F_GETFL) */
     struct event *read_event, *write_event, *close_event, *resume_event, *linger_event;
     struct framer *framer;
     struct evbuffer *in, *out;

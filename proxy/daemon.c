@@ -12,7 +12,11 @@
 #include "proxy/launch.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
+#include "proxy/process.h"
 #include "proxy/session.h"
+
+/* Descriptors for all but clients. */
+#define DAEMON_FILES 256
 
 void daemon_broadcast(struct daemon *daemon, const char *line, size_t len)
 {
@@ -39,8 +43,17 @@ void daemon_event(struct daemon *daemon, const char *name, json_t *data)
     free(line);
 }
 
+static void daemon_forget_lists(struct daemon *daemon)
+{
+    for (size_t i = 0; i < DAEMON_LIST__COUNT; i++) {
+        free(daemon->lists[i].text);
+        daemon->lists[i].text = NULL;
+    }
+}
+
 bool daemon_process_changed(struct daemon *daemon)
 {
+    daemon_forget_lists(daemon);
     launch_write_pidfile(daemon);
     return true;
 }
@@ -52,16 +65,22 @@ static void daemon_exit_cb(evutil_socket_t fd, short what, void *arg)
     event_base_loopexit(arg, NULL);
 }
 
-void daemon_quit(struct daemon *daemon, int status)
+static void daemon_close_clients(struct daemon *daemon)
 {
     struct client_entry *entry, *after;
-    struct timeval soon = { 0 };
 
-    daemon->exit_status = status;
     for (entry = LIST_FIRST(&daemon->clients); entry; entry = after) {
         after = LIST_NEXT(entry, next);
         client_close(entry->client, "QEMU has ended");
     }
+}
+
+void daemon_quit(struct daemon *daemon, int status)
+{
+    struct timeval soon = { 0 };
+
+    daemon->exit_status = status;
+    daemon_close_clients(daemon);
     event_base_once(daemon->base, -1, EV_TIMEOUT, daemon_exit_cb, daemon->base, &soon);
 }
 
@@ -119,10 +138,23 @@ static void daemon_vm_ended(void *arg, int status)
     daemon_without_vm(daemon, code);
 }
 
+/* Clients see what they would see of QEMU itself: the end of the connection. */
+static void daemon_vm_detached(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    log_warn("the connection to QEMU has ended: waiting for it to come back");
+    operation_free(daemon);
+    daemon->ready = false;
+    daemon_forget_lists(daemon);
+    daemon_close_clients(daemon);
+}
+
 static const struct vm_ops daemon_vm_ops = {
     .ready = daemon_vm_ready,
     .event = daemon_vm_event,
     .ended = daemon_vm_ended,
+    .detached = daemon_vm_detached,
 };
 
 /* SIGTERM and SIGINT end QEMU cleanly, which ends us; the second time less cleanly. */
@@ -172,6 +204,7 @@ void daemon_init(struct daemon *daemon)
     event_config_free(config);
     if (!daemon->base)
         abort();
+    process_allow_files(daemon->options.max_clients + DAEMON_FILES);
     LIST_INIT(&daemon->clients);
     LIST_INIT(&daemon->limits.clients);
     daemon->limits.max_clients = daemon->options.max_clients;
@@ -213,4 +246,5 @@ void daemon_free(struct daemon *daemon)
     free(daemon->qemu_img);
     free(daemon->stuck);
     free(daemon->greeting);
+    daemon_forget_lists(daemon);
 }

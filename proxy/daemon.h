@@ -27,6 +27,9 @@ struct client_entry {
 
 struct listener_entry;
 
+/* Answers of QEMU that stay the same while the process is the same: asked for once, and merged. */
+enum daemon_list { DAEMON_LIST_COMMANDS, DAEMON_LIST_SCHEMA, DAEMON_LIST__COUNT };
+
 struct daemon {
     struct event_base *base;
     struct options options;
@@ -49,6 +52,7 @@ struct daemon {
     enum world_next found_next; /* and a second one */
     char *greeting;             /* QEMU's, without the line's end */
     bool has_oob;
+    struct { char *text; size_t len; } lists[DAEMON_LIST__COUNT];   /* text NULL: not known */
     struct client_limits limits;
     bool quitting;
     int exit_status;

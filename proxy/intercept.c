@@ -115,8 +115,14 @@ static bool intercept_jobs(struct intercept *intercept, struct slot *slot, struc
     return changed;
 }
 
+static enum daemon_list intercept_list(enum intercept_kind kind)
+{
+    return kind == INTERCEPT_COMMANDS ? DAEMON_LIST_COMMANDS : DAEMON_LIST_SCHEMA;
+}
+
 static bool intercept_merge(struct intercept *intercept, struct slot *slot, struct span value)
 {
+    enum daemon_list list = intercept_list(intercept->kind);
     size_t len;
     char *text = intercept->kind == INTERCEPT_COMMANDS
                      ? schema_merge_commands(value, command_synthetic, &len)
@@ -125,7 +131,25 @@ static bool intercept_merge(struct intercept *intercept, struct slot *slot, stru
     if (!text)
         return false;
     answer_return_text(slot, text, len);
-    free(text);
+    free(intercept->daemon->lists[list].text);
+    intercept->daemon->lists[list].text = text;
+    intercept->daemon->lists[list].len = len;
+    return true;
+}
+
+bool intercept_answer(struct daemon *daemon, struct slot *slot, const struct message *message)
+{
+    enum intercept_kind kind;
+    enum daemon_list list;
+
+    if (message->oob || message->name_long || message->arguments.at ||
+        !intercept_choose(message, &kind) ||
+        (kind != INTERCEPT_COMMANDS && kind != INTERCEPT_SCHEMA))
+        return false;
+    list = intercept_list(kind);
+    if (!daemon->lists[list].text)
+        return false;
+    answer_return_text(slot, daemon->lists[list].text, daemon->lists[list].len);
     return true;
 }
 

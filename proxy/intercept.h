@@ -2,7 +2,7 @@
 /*
  * intercept: the few answers of QEMU that the proxy has an interest in.
  *
- * query-commands and query-qmp-schema get our commands added; query-jobs and query-block-jobs show
+ * query-commands and query-qmp-schema get our commands added, and are asked for once a process; query-jobs and query-block-jobs show
  * our operations as jobs and leave out those that only serve their steps; commands that change the
  * configuration are recorded when QEMU has accepted them.  Everything else passes as it is.
  */
@@ -12,6 +12,9 @@
 #include "proxy/daemon.h"
 
 struct intercept;
+
+/* Answers a command whose answer is known from before; false: it is for QEMU. */
+bool intercept_answer(struct daemon *daemon, struct slot *slot, const struct message *message);
 
 /* new, or NULL: the answer is of no interest. */
 struct intercept *intercept_new(struct daemon *daemon, const struct message *message);

@@ -223,6 +223,8 @@ static bool launch_own(struct daemon *daemon, struct err *err)
 static bool launch_listen(struct daemon *daemon, const struct args_monitors *monitors,
                           struct err *err)
 {
+    if (!listener_add_activated(daemon, err))
+        return false;
     for (size_t i = 0; i < daemon->options.n_listen; i++)
         if (!listener_add_text(daemon, daemon->options.listen[i], err))
             return false;
@@ -235,16 +237,12 @@ static bool launch_listen(struct daemon *daemon, const struct args_monitors *mon
 static bool launch_attach(struct daemon *daemon, struct err *err)
 {
     struct address address;
-    int fd;
 
     if (!address_parse(daemon->options.connect, &address, err))
         return false;
-    fd = sock_connect(&address, err);
-    address_clear(&address);
-    if (fd < 0)
-        return false;
     daemon->qemu_img = strdup("qemu-img");
-    vm_attach(daemon->vm, fd);
+    vm_attach(daemon->vm, &address);
+    address_clear(&address);
     return true;
 }
 

@@ -15,24 +15,35 @@
 /* The id of the negotiation: answers before it belong to a proxy that was here before. */
 #define LINK_HELLO_FMT "qmp-proxy-%ld-%u"
 
-/* The connection is gone: everything is answered, then the owner is told, once, from the loop. */
-static void link_closed_cb(evutil_socket_t fd, short what, void *arg)
+/* Those that are there now: who hears of a loss may ask again. */
+static void link_lose(struct request_queue *queue)
 {
-    struct link *link = arg;
     struct request_queue lost = TAILQ_HEAD_INITIALIZER(lost);
     struct request *request;
 
-    (void)fd;
-    (void)what;
-    TAILQ_CONCAT(&lost, &link->sent, next);
-    TAILQ_CONCAT(&lost, &link->waiting, next);
-    link->in_band = 0;
+    TAILQ_CONCAT(&lost, queue, next);
     while ((request = TAILQ_FIRST(&lost))) {
         TAILQ_REMOVE(&lost, request, next);
         if (request->cb)
             request->cb(request->arg, ANSWER_LOST, NULL, 0, NULL);
         request_free(request);
     }
+}
+
+void link_lose_waiting(struct link *link)
+{
+    link_lose(&link->waiting);
+}
+
+/* The connection is gone: what was sent is answered, then the owner is told, from the loop. */
+static void link_closed_cb(evutil_socket_t fd, short what, void *arg)
+{
+    struct link *link = arg;
+
+    (void)fd;
+    (void)what;
+    link->in_band = 0;
+    link_lose(&link->sent);
     link->ops->closed(link->arg);
 }
 

@@ -9,7 +9,8 @@
  * ANSWER_LOST when the connection ends.  An answer never arrives inside link_send().
  *
  * Who asks takes turns with the others: an asker's n-th waiting request is sent after everybody's
- * (n-1)-th.  The proxy's own requests come first.
+ * (n-1)-th, and while several ask QEMU has one of each at a time.  The proxy's own requests come
+ * first.
  *
  * Requests that carry descriptors travel alone: with oob enabled QEMU reads ahead and would give
  * the descriptors to the wrong command (QEMU-FACTS, "The monitor").
@@ -41,8 +42,9 @@ struct link_ops {
     /* Greeting seen and capabilities negotiated. */
     void (*ready)(void *arg);
     void (*event)(void *arg, const char *text, size_t len, const struct message_reply *reply);
-    /* The connection has ended; pending requests were answered with ANSWER_LOST before.  The link
-     * may be freed from here. */
+    /* The connection has ended, or something was sent after that.  What QEMU had been sent was
+     * answered with ANSWER_LOST before; what waits is the owner's to lose or to move.  The link may be
+     * freed from here. */
     void (*closed)(void *arg);
 };
 
@@ -78,6 +80,9 @@ void link_hold(struct link *link, bool hold);
 
 /* Requests that QEMU has and has not answered. */
 size_t link_in_flight(const struct link *link);
+
+/* Answers what waits here with ANSWER_LOST. */
+void link_lose_waiting(struct link *link);
 
 /* Moves the requests that still wait here to another link, in order. */
 void link_move_waiting(struct link *from, struct link *to);

@@ -40,6 +40,8 @@ struct link {
     bool exclusive;             /* the one in flight carries descriptors */
     bool hold;
     unsigned long turn;         /* of the last request that was sent */
+    const void *last_asker;     /* whose it was; only compared */
+    struct timeval shared;      /* when somebody else's was sent last */
     unsigned next_id;
     enum link_state state;
     char *greeting;

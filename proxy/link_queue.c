@@ -15,6 +15,11 @@
  * never fills and stops it reading. */
 #define LINK_IN_FLIGHT_MAX 4
 
+/* While several ask, QEMU has one request of each at most and so many of all: who asks seldom waits
+ * for few of those who ask much.  They count as asking for so long. */
+#define LINK_SHARED_MAX 2
+#define LINK_SHARED_US 100000
+
 void request_free(struct request *request)
 {
     for (size_t i = 0; i < request->n_fds; i++)
@@ -54,12 +59,31 @@ void link_flush(struct link *link, const int *fds, size_t n_fds)
         event_add(link->write_event, NULL);
 }
 
+static bool link_shared(const struct link *link)
+{
+    struct timeval now, since;
+
+    event_base_gettimeofday_cached(link->base, &now);
+    evutil_timersub(&now, &link->shared, &since);
+    return since.tv_sec == 0 && since.tv_usec < LINK_SHARED_US;
+}
+
+static void link_note_asker(struct link *link, const struct request *request)
+{
+    if (request->own || request->oob)
+        return;
+    if (link->last_asker && link->last_asker != request->asker)
+        event_base_gettimeofday_cached(link->base, &link->shared);
+    link->last_asker = request->asker;
+}
+
 static void link_transmit(struct link *link, struct request *request)
 {
     TAILQ_REMOVE(&link->waiting, request, next);
     TAILQ_INSERT_TAIL(&link->sent, request, next);
     if (!request->oob)
         link->in_band++;
+    link_note_asker(link, request);
     if (!request->own && request->turn > link->turn)
         link->turn = request->turn;
     if (request->n_fds)
@@ -79,30 +103,50 @@ static void link_transmit(struct link *link, struct request *request)
 
 static bool link_may_send(const struct link *link, const struct request *request)
 {
-    if (link->hold && !request->own)
-        return false;
+    const struct request *other;
+
     if (request->oob)
         return true;
     if (request->n_fds)
         return link->in_band == 0 && evbuffer_get_length(link->out) == 0;
-    return !link->exclusive && link->in_band < LINK_IN_FLIGHT_MAX;
+    if (link->exclusive || link->in_band >= LINK_IN_FLIGHT_MAX)
+        return false;
+    if (request->own || !link_shared(link))
+        return true;
+    TAILQ_FOREACH(other, &link->sent, next)
+        if (!other->own && !other->oob && other->asker == request->asker)
+            return false;
+    return link->in_band < LINK_SHARED_MAX;
+}
+
+/* Whether one that waits before it has the same asker: those keep their order. */
+static bool link_behind_own(const struct request *request)
+{
+    const struct request *other = request;
+
+    while ((other = TAILQ_PREV(other, request_queue, next)))
+        if (!other->oob && other->own == request->own && other->asker == request->asker)
+            return true;
+    return false;
 }
 
 void link_pump(struct link *link)
 {
     struct request *request, *after;
-    bool blocked = false; /* in-band requests keep their order; oob ones overtake */
+    bool full = false; /* oob requests overtake all the same */
 
     if (link->state != LINK_READY)
         return;
     for (request = TAILQ_FIRST(&link->waiting); request; request = after) {
         after = TAILQ_NEXT(request, next);
-        if (blocked && !request->oob)
+        if (link->hold && !request->own)
+            continue;
+        if (!request->oob && (full || link_behind_own(request)))
             continue;
         if (link_may_send(link, request))
             link_transmit(link, request);
-        else if (!(link->hold && !request->own))
-            blocked = true;
+        else if (request->n_fds || link->exclusive || link->in_band >= LINK_SHARED_MAX)
+            full = true; /* nobody overtakes one with descriptors either */
         if (link->state != LINK_READY)
             return;
     }

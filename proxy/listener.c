@@ -18,6 +18,9 @@
 /* How long to wait when there is no descriptor for one more client. */
 #define LISTENER_PAUSE_MS 100
 
+/* The first descriptor of socket activation (sd_listen_fds(3), SD_LISTEN_FDS_START). */
+#define LISTENER_ACTIVATED_FD 3
+
 /* A socket that listens, or somebody to connect to again and again. */
 struct listener_entry {
     LIST_ENTRY(listener_entry) next;
@@ -106,7 +109,8 @@ static bool listener_watch(struct daemon *daemon, const struct address *address,
 
     if (fd < 0)
         return false;
-    entry = listener_new(daemon, address->kind == ADDRESS_UNIX ? address->path : NULL);
+    entry = listener_new(daemon, address->kind == ADDRESS_UNIX && !address->abstract
+                                     ? address->path : NULL);
     entry->fd = fd;
     entry->pretty = pretty;
     entry->event = event_new(daemon->base, fd, EV_READ | EV_PERSIST, listener_accept_cb, entry);
@@ -136,6 +140,8 @@ static struct address listener_address(const struct args_monitor *monitor)
 
     umask(mask);
     address.path = monitor->path;
+    address.abstract = monitor->abstract;
+    address.tight = monitor->tight;
     address.host = monitor->host && monitor->host[0] ? monitor->host : (char *)"0.0.0.0";
     address.port = monitor->port;
     address.mode = (int)(0777 & ~mask);
@@ -169,18 +175,51 @@ static void listener_keep_dialling(struct daemon *daemon, const struct args_moni
     listener_dial(entry);
 }
 
+/* The client is who started us.  QEMU gets nothing to read, and writes to standard error: what it
+ * prints on its own would otherwise stand between the messages. */
+static bool listener_stdio(struct daemon *daemon, bool pretty, struct err *err)
+{
+    int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3), out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (in < 0 || out < 0 || null < 0) {
+        err_set(err, REASON_UNSUPPORTED_ARGUMENT, "The QMP monitor on stdio cannot be taken over: %s",
+                strerror(errno));
+        return false;
+    }
+    dup2(null, STDIN_FILENO);
+    dup2(STDERR_FILENO, STDOUT_FILENO);
+    close(null);
+    session_start(daemon, in, out, pretty);
+    return true;
+}
+
+bool listener_add_activated(struct daemon *daemon, struct err *err)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    long n = pid && fds && strtol(pid, NULL, 10) == (long)getpid() ? strtol(fds, NULL, 10) : 0;
+    bool ok = true;
+
+    for (int i = 0; ok && i < n; i++) {
+        struct address address = { .kind = ADDRESS_FD, .fd = LISTENER_ACTIVATED_FD + i, .mode = -1 };
+
+        ok = listener_watch(daemon, &address, false, err);
+    }
+    /* They are for us, and not for what we start. */
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    return ok;
+}
+
 bool listener_add_monitor(struct daemon *daemon, const struct args_monitor *monitor,
                           struct err *err)
 {
     struct address address = listener_address(monitor);
     int fd;
 
-    if (monitor->kind == ARGS_MONITOR_STDIO || monitor->abstract) {
-        err_set(err, REASON_UNSUPPORTED_ARGUMENT, "A QMP monitor on %s cannot be taken over yet: use "
-                "-qmp unix:PATH,server=on,wait=off",
-                monitor->abstract ? "an abstract socket" : "stdio");
-        return false;
-    }
+    if (monitor->kind == ARGS_MONITOR_STDIO)
+        return listener_stdio(daemon, monitor->pretty, err);
     if (monitor->server) {
         if (monitor->wait)
             daemon->waits_for_client = true;

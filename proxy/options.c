@@ -173,7 +173,7 @@ bool options_parse(int argc, char *argv[], struct options *out, struct err *err)
         err_set(err, NULL, "Either -c ADDRESS or a QEMU command line behind --, not both");
     else if (!out->connect && out->qemu_argc == 0)
         err_set(err, NULL, "Give a QEMU command line behind --, or -c ADDRESS");
-    else if (out->connect && out->n_listen == 0)
+    else if (out->connect && out->n_listen == 0 && !getenv("LISTEN_FDS"))
         err_set(err, NULL, "With -c there has to be at least one -l ADDRESS to listen on");
     return !err->set;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,10 @@
 
 /* A killed process may have to write out a lot before it is gone. */
 #define PROCESS_END_MS 5000
+
+/* What the user had set, for those that are started. */
+static struct rlimit process_nofile;
+static bool process_nofile_raised;
 
 struct process {
     pid_t pid;
@@ -88,6 +93,17 @@ static struct process *process_new(struct event_base *base, pid_t pid, bool chil
     return process;
 }
 
+void process_allow_files(size_t n)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= n)
+        return;
+    process_nofile = limit;
+    limit.rlim_cur = limit.rlim_max < n ? limit.rlim_max : n;
+    process_nofile_raised = setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 /* In the child: only async-signal-safe calls.  Tells the parent errno when exec fails. */
 static void process_exec(char *const argv[], int listen_fd, int report)
 {
@@ -101,6 +117,8 @@ static void process_exec(char *const argv[], int listen_fd, int report)
             signal(sig, SIG_DFL);
     if (listen_fd >= 0)
         fcntl(listen_fd, F_SETFD, 0);
+    if (process_nofile_raised)
+        setrlimit(RLIMIT_NOFILE, &process_nofile);
     execvp(argv[0], argv);
     error = errno;
     if (write(report, &error, sizeof(error)) < 0)
@@ -176,11 +194,21 @@ void process_end_stale(pid_t pid, unsigned long long start_time)
     close(gone.fd);
 }
 
-bool process_wait_end(const struct process *process)
+static bool process_ends_in(const struct process *process, int ms)
 {
     struct pollfd gone = { .fd = process->pidfd, .events = POLLIN };
 
-    return poll(&gone, 1, PROCESS_END_MS) == 1;
+    return poll(&gone, 1, ms) == 1;
+}
+
+bool process_wait_end(const struct process *process)
+{
+    return process_ends_in(process, PROCESS_END_MS);
+}
+
+bool process_has_ended(const struct process *process)
+{
+    return process_ends_in(process, 0);
 }
 
 void process_free(struct process *process)

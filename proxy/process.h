@@ -21,6 +21,10 @@ struct process;
  * the process may be freed from here. */
 typedef void process_exited_cb(void *arg, int status);
 
+/* So many descriptors are needed: raises the soft limit of this process as far as it may, but not
+ * that of the processes it spawns. */
+void process_allow_files(size_t n);
+
 /* Starts argv[0] (looked up in PATH) with listen_fd, and no other descriptor of ours, inherited
  * under its own number; -1 for none.  Fails when the program cannot be executed. */
 struct process *process_spawn(struct event_base *base, char *const argv[], int listen_fd,
@@ -36,6 +40,8 @@ void process_end_stale(pid_t pid, unsigned long long start_time);
 
 /* Waits some seconds for its end; true when it has ended. */
 bool process_wait_end(const struct process *process);
+/* The same without waiting. */
+bool process_has_ended(const struct process *process);
 
 /* Does not end the process. */
 void process_free(struct process *process);

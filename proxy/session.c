@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "proxy/session.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,20 +47,12 @@ void session_greet_all(struct daemon *daemon)
     }
 }
 
-static void session_prepare_fd(int fd)
-{
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-}
-
 struct client *session_start(struct daemon *daemon, int fd, int fd_out, bool pretty)
 {
     struct client_entry *entry = calloc(1, sizeof(*entry));
 
     if (!entry)
         abort();
-    session_prepare_fd(fd);
-    session_prepare_fd(fd_out);
     entry->client = client_new(daemon->base, fd, fd_out, &daemon->limits, &session_client_ops,
                                daemon);
     client_session(entry->client)->pretty = pretty;
@@ -156,9 +147,13 @@ static void session_reply_cb(void *arg, enum link_answer answer, const char *tex
     char *line;
 
     if (answer == ANSWER_LOST) {
-        /* QEMU has ended: its other clients get no answer either. */
+        /* QEMU has ended or closed its monitor: its other clients get no answer either. */
+        struct client *client = slot->client;
+
         intercept_free(intercept);
         slot_free(slot);
+        if (client)
+            client_close(client, "its command was lost with the connection to QEMU");
         return;
     }
     if (intercept && intercept_reply(intercept, slot, answer, reply))
@@ -235,7 +230,8 @@ static void session_command(struct daemon *daemon, struct slot *slot,
         answer_error(slot, &err);
     } else if (!message->oob && !message->name_long && operation_takes(daemon, message)) {
         operation_command(daemon, slot, message);
-    } else if (!session_conflicts(daemon, slot, message)) {
+    } else if (!intercept_answer(daemon, slot, message) &&
+               !session_conflicts(daemon, slot, message)) {
         session_forward(daemon, slot, message);
     }
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netdb.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,32 +16,63 @@
 
 #include "proxy/durable.h"
 
-#define SOCK_BACKLOG 128
+/* Who connects without waiting is turned away when it is full. */
+#define SOCK_BACKLOG SOMAXCONN
+
+struct sock_name {
+    struct sockaddr_un addr;
+    socklen_t len;
+    int dirfd;                  /* open as long as the name is used, or -1 */
+};
+
+static bool sock_abstract_name(const struct address *address, struct sock_name *name,
+                               struct err *err)
+{
+    size_t len = strlen(address->path);
+
+    if (len >= sizeof(name->addr.sun_path)) {
+        durable_errno(err, ENAMETOOLONG, "use the abstract socket", address->path);
+        return false;
+    }
+    memcpy(name->addr.sun_path + 1, address->path, len);
+    if (address->tight)
+        name->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len);
+    return true;
+}
 
 /* sun_path holds 107 bytes; a folder that is open can be named by its descriptor instead. */
-static bool sock_unix_name(const char *path, int *dirfd, struct sockaddr_un *name, struct err *err)
+static bool sock_unix_name(const struct address *address, struct sock_name *name, struct err *err)
 {
-    const char *base;
+    const char *path = address->path, *base;
 
-    *dirfd = -1;
     memset(name, 0, sizeof(*name));
-    name->sun_family = AF_UNIX;
-    if (strlen(path) < sizeof(name->sun_path)) {
-        strcpy(name->sun_path, path);
+    name->dirfd = -1;
+    name->addr.sun_family = AF_UNIX;
+    name->len = sizeof(name->addr);
+    if (address->abstract)
+        return sock_abstract_name(address, name, err);
+    if (strlen(path) < sizeof(name->addr.sun_path)) {
+        strcpy(name->addr.sun_path, path);
         return true;
     }
-    *dirfd = durable_open_parent(path, &base);
-    if (*dirfd < 0) {
+    name->dirfd = durable_open_parent(path, &base);
+    if (name->dirfd < 0) {
         durable_errno(err, errno, "open the folder of", path);
         return false;
     }
-    if (snprintf(name->sun_path, sizeof(name->sun_path), "/proc/self/fd/%d/%s", *dirfd, base) >=
-        (int)sizeof(name->sun_path)) {
-        close(*dirfd);
+    if (snprintf(name->addr.sun_path, sizeof(name->addr.sun_path), "/proc/self/fd/%d/%s",
+                 name->dirfd, base) >= (int)sizeof(name->addr.sun_path)) {
+        close(name->dirfd);
         durable_errno(err, ENAMETOOLONG, "use", path);
         return false;
     }
     return true;
+}
+
+static void sock_name_done(struct sock_name *name)
+{
+    if (name->dirfd >= 0)
+        close(name->dirfd);
 }
 
 /* Makes room at path: only a socket that nobody listens on is removed. */
@@ -85,59 +117,55 @@ static bool sock_apply_group(const char *sun_path, const char *group, struct err
     return false;
 }
 
-static int sock_listen_unix(const char *path, int mode, const char *group, struct err *err)
+static int sock_bind_unix(const struct address *address, const struct sock_name *name,
+                          struct err *err)
 {
-    struct sockaddr_un name;
-    int dirfd, fd;
-    mode_t old;
-    bool bound;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t old = umask(0177);
+    bool bound = bind(fd, (const struct sockaddr *)&name->addr, name->len) == 0, ok = bound;
 
-    if (!sock_unix_name(path, &dirfd, &name, err))
-        return -1;
-    fd = -1;
-    if (!sock_unix_clear(&name, path, err))
-        goto out;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    old = umask(0177);
-    bound = bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0;
     umask(old);
-    if (!bound) {
-        durable_errno(err, errno, "listen on", path);
-        goto fail;
-    }
-    if (!sock_apply_group(name.sun_path, group, err))
-        goto fail_bound;
-    if ((mode >= 0 && chmod(name.sun_path, (mode_t)mode) < 0) || listen(fd, SOCK_BACKLOG) < 0) {
-        durable_errno(err, errno, "listen on", path);
-        goto fail_bound;
-    }
-    goto out;
-fail_bound:
-    unlink(name.sun_path);
-fail:
+    if (!address->abstract && ok && !sock_apply_group(name->addr.sun_path, address->group, err))
+        ok = false;
+    if (ok && !address->abstract && address->mode >= 0)
+        ok = chmod(name->addr.sun_path, (mode_t)address->mode) == 0;
+    if (ok && listen(fd, SOCK_BACKLOG) == 0)
+        return fd;
+    if (!err->set)
+        durable_errno(err, errno, "listen on", address->path);
+    if (bound && !address->abstract)
+        unlink(name->addr.sun_path);
     close(fd);
-    fd = -1;
-out:
-    if (dirfd >= 0)
-        close(dirfd);
+    return -1;
+}
+
+static int sock_listen_unix(const struct address *address, struct err *err)
+{
+    struct sock_name name;
+    int fd = -1;
+
+    if (!sock_unix_name(address, &name, err))
+        return -1;
+    if (address->abstract || sock_unix_clear(&name.addr, address->path, err))
+        fd = sock_bind_unix(address, &name, err);
+    sock_name_done(&name);
     return fd;
 }
 
-static int sock_connect_unix(const char *path, struct err *err)
+static int sock_connect_unix(const struct address *address, struct err *err)
 {
-    struct sockaddr_un name;
-    int dirfd, fd;
+    struct sock_name name;
+    int fd;
 
-    if (!sock_unix_name(path, &dirfd, &name, err))
+    if (!sock_unix_name(address, &name, err))
         return -1;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0) {
-        durable_errno(err, errno, "connect to", path);
+    if (connect(fd, (struct sockaddr *)&name.addr, name.len) < 0) {
+        durable_errno(err, errno, "connect to", address->path);
         close(fd);
         fd = -1;
     }
-    if (dirfd >= 0)
-        close(dirfd);
+    sock_name_done(&name);
     return fd;
 }
 
@@ -170,14 +198,21 @@ static int sock_tcp(const struct address *address, bool listening, struct err *e
     return -1;
 }
 
-static int sock_inherited(int fd, struct err *err)
+static int sock_inherited(int fd, bool listening, struct err *err)
 {
-    int type;
+    int type, accepts = 0;
     socklen_t len = sizeof(type);
 
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM) {
         err_set(err, NULL, "Descriptor %d is not a stream socket that was passed to this process",
                 fd);
+        return -1;
+    }
+    len = sizeof(accepts);
+    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &len);
+    if (listening != (accepts != 0)) {
+        err_set(err, NULL, "Descriptor %d is a socket that %s: one that %s is needed", fd,
+                accepts ? "listens" : "does not listen", listening ? "listens" : "is connected");
         return -1;
     }
     fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -189,7 +224,7 @@ int sock_listen(const struct address *address, struct err *err)
 {
     switch (address->kind) {
     case ADDRESS_UNIX:
-        return sock_listen_unix(address->path, address->mode, address->group, err);
+        return sock_listen_unix(address, err);
     case ADDRESS_TCP:
         if (!address->insecure && !address_is_loopback(address)) {
             err_set(err, NULL, "tcp:%s:%s is not loopback, and whoever can connect controls the "
@@ -199,7 +234,7 @@ int sock_listen(const struct address *address, struct err *err)
         }
         return sock_tcp(address, true, err);
     default:
-        return sock_inherited(address->fd, err);
+        return sock_inherited(address->fd, true, err);
     }
 }
 
@@ -207,26 +242,28 @@ int sock_connect(const struct address *address, struct err *err)
 {
     switch (address->kind) {
     case ADDRESS_UNIX:
-        return sock_connect_unix(address->path, err);
+        return sock_connect_unix(address, err);
     case ADDRESS_TCP:
         return sock_tcp(address, false, err);
     default:
-        return sock_inherited(address->fd, err);
+        return sock_inherited(address->fd, false, err);
     }
 }
 
 int sock_listen_at(int dirfd, const char *name, struct err *err)
 {
     char path[64];
+    struct address address = { .kind = ADDRESS_UNIX, .path = path, .mode = -1 };
 
     snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dirfd, name);
-    return sock_listen_unix(path, -1, NULL, err);
+    return sock_listen_unix(&address, err);
 }
 
 int sock_connect_at(int dirfd, const char *name, struct err *err)
 {
     char path[64];
+    struct address address = { .kind = ADDRESS_UNIX, .path = path };
 
     snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dirfd, name);
-    return sock_connect_unix(path, err);
+    return sock_connect_unix(&address, err);
 }

@@ -56,6 +56,12 @@ static void instance_gone(struct instance *instance)
         vm->main = NULL;
         instance_free(instance);
         vm_finish(vm, true, NULL);
+    } else if (vm->attach) {
+        vm->main = NULL;
+        vm->announced = false;
+        instance_free(instance);
+        vm->ops->detached(vm->arg);
+        vm_attach_again(vm);
     } else {
         int status = instance->status;
 
@@ -80,6 +86,9 @@ static void instance_closed(void *arg)
     struct instance *instance = arg;
 
     instance->link_closed = true;
+    if (instance == instance->vm->main && vm_renew(instance->vm))
+        return;
+    link_lose_waiting(instance->link);
     instance_gone(instance);
 }
 
@@ -111,7 +120,7 @@ static void instance_event(void *arg, const char *text, size_t len,
         instance->vm->ops->event(instance->vm->arg, text, len, reply);
 }
 
-static const struct link_ops instance_ops = {
+const struct link_ops instance_ops = {
     .ready = instance_ready,
     .event = instance_event,
     .closed = instance_closed,
@@ -220,6 +229,7 @@ void vm_free(struct vm *vm)
     instance_free(vm->next);
     instance_free(vm->main);
     event_free(vm->timeout);
+    vm_attach_free(vm->attach);
     json_decref(vm->user_argv);
     free(vm);
 }
@@ -287,7 +297,7 @@ bool vm_adopt(struct vm *vm, bool *found, struct err *err)
     return !err->set;
 }
 
-void vm_attach(struct vm *vm, int fd)
+void vm_attach_fd(struct vm *vm, int fd)
 {
     vm->main = instance_new(vm, NULL);
     vm->main->link = link_new(vm->base, fd, &instance_ops, vm->main);

@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "policy/address.h"
 #include "policy/world.h"
 #include "proxy/link.h"
 #include "proxy/store.h"
@@ -29,6 +30,8 @@ struct vm_ops {
     /* main has ended and that was not asked for with vm_end_main(); status as of waitpid(), -1:
      * unknown. */
     void (*ended)(void *arg, int status);
+    /* The QEMU that we were attached to has gone; ready() comes when it is back. */
+    void (*detached)(void *arg);
 };
 
 /* ok: what was asked for is so; else err says why not. */
@@ -48,8 +51,9 @@ bool vm_adopt(struct vm *vm, bool *found, struct err *err);
 enum world_next vm_adopt_next(struct vm *vm, vm_done_cb *ready, void *arg);
 /* Ends it without looking at it. */
 void vm_end_stale_next(struct vm *vm);
-/* Attaches to a monitor that somebody else's QEMU listens on (steals fd). */
-void vm_attach(struct vm *vm, int fd);
+/* Attaches to a monitor that somebody else's QEMU listens on, now or as soon as it can be connected
+ * to, and again whenever it has gone and come back.  address is borrowed. */
+void vm_attach(struct vm *vm, const struct address *address);
 
 /* Starts next; done when it has negotiated. */
 void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *arg);

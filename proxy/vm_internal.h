@@ -30,7 +30,10 @@ struct vm {
     vm_done_cb *done;           /* of the one thing that is going on with next or main */
     void *done_arg;
     struct event *timeout;
+    struct vm_attach *attach;   /* NULL: QEMU is our own */
 };
+
+extern const struct link_ops instance_ops;
 
 /* Starts a process and connects to it; the listening socket stays with QEMU alone. */
 struct instance *instance_start(struct vm *vm, const char *socket, char *const argv[],
@@ -39,6 +42,15 @@ struct instance *instance_start(struct vm *vm, const char *socket, char *const a
 /* new: the process that process.json (or process.next.json) names, connected to; NULL without an error
  * when none lives. */
 struct instance *instance_adopt(struct vm *vm, bool next, struct err *err);
+
+/* main is what fd (stolen) is connected to. */
+void vm_attach_fd(struct vm *vm, int fd);
+/* The foreign QEMU has gone: waits for it to come back. */
+void vm_attach_again(struct vm *vm);
+void vm_attach_free(struct vm_attach *attach);
+
+/* Our own QEMU has closed its monitor: connects to it again if it is alive.  Else false. */
+bool vm_renew(struct vm *vm);
 
 /* The clients can be served. */
 void vm_announce(struct vm *vm);

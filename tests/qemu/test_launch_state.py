@@ -270,7 +270,9 @@ def test_a_qemu_that_runs_already_is_relayed_and_snapshots_without_memory_work(t
     for disk in disks:
         assert oracle.Image(disk.path, disk.format).count >= last - 1, "the disk is behind"
     proxy.command("quit")
-    equal(proxy.wait(), 0, "exit status with QEMU's end")
+    assert proxy.qmp.closed(), "the end of QEMU does not close its clients"
+    proxy.signal()
+    equal(proxy.wait(), 0, "exit status without a QEMU")
 
 
 # ---- qmp-snapshot ----

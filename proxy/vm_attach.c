@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Connections that come back: to a foreign QEMU, and to our own when it has closed its monitor. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/log.h"
+#include "proxy/sock.h"
+#include "proxy/vm_internal.h"
+
+/* Between two attempts to connect. */
+#define VM_RETRY_MS 200
+
+/* A monitor that serves somebody else accepts, and says nothing. */
+#define VM_GREETING_S 5
+
+struct vm_attach {
+    struct vm *vm;
+    struct address address;     /* strings owned */
+    struct event *retry, *greeting;
+    bool complained;            /* about this absence */
+};
+
+static void vm_attach_try(struct vm_attach *attach)
+{
+    struct timeval retry = { .tv_usec = VM_RETRY_MS * 1000 };
+    struct timeval greeting = { .tv_sec = VM_GREETING_S };
+    struct err err = ERR_INIT;
+    int fd = sock_connect(&attach->address, &err);
+
+    if (fd >= 0) {
+        vm_attach_fd(attach->vm, fd);
+        event_add(attach->greeting, &greeting);
+        return;
+    }
+    if (!attach->complained)
+        log_warn("%s: trying again until it can be connected to", err.desc);
+    attach->complained = true;
+    err_clear(&err);
+    event_add(attach->retry, &retry);
+}
+
+static void vm_attach_retry_cb(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    vm_attach_try(arg);
+}
+
+static void vm_attach_greeting_cb(evutil_socket_t fd, short what, void *arg)
+{
+    struct vm_attach *attach = arg;
+
+    (void)fd;
+    (void)what;
+    if (attach->vm->main && !link_ready(attach->vm->main->link))
+        log_warn("QEMU accepts the connection and does not greet: its monitor serves one client, "
+                 "and another one seems to be connected");
+}
+
+void vm_attach(struct vm *vm, const struct address *address)
+{
+    struct vm_attach *attach = calloc(1, sizeof(*attach));
+
+    if (!attach)
+        abort();
+    attach->vm = vm;
+    attach->address = *address;
+    attach->address.path = address->path ? strdup(address->path) : NULL;
+    attach->address.host = address->host ? strdup(address->host) : NULL;
+    attach->address.port = address->port ? strdup(address->port) : NULL;
+    attach->address.group = NULL;
+    attach->retry = event_new(vm->base, -1, 0, vm_attach_retry_cb, attach);
+    attach->greeting = event_new(vm->base, -1, 0, vm_attach_greeting_cb, attach);
+    if (!attach->retry || !attach->greeting)
+        abort();
+    vm->attach = attach;
+    vm_attach_try(attach);
+}
+
+void vm_attach_again(struct vm *vm)
+{
+    struct timeval retry = { .tv_usec = VM_RETRY_MS * 1000 };
+
+    vm->attach->complained = true; /* that it ended is said elsewhere */
+    event_del(vm->attach->greeting);
+    event_add(vm->attach->retry, &retry);
+}
+
+void vm_attach_free(struct vm_attach *attach)
+{
+    if (!attach)
+        return;
+    event_free(attach->retry);
+    event_free(attach->greeting);
+    address_clear(&attach->address);
+    free(attach);
+}
+
+/* ---- our own QEMU ---- */
+
+bool vm_renew(struct vm *vm)
+{
+    struct instance *main = vm->main;
+    struct link *old = main->link;
+    struct err err = ERR_INIT;
+    int fd;
+
+    /* One that closes without a greeting is ending. */
+    if (!main->process || vm->ending_main || process_has_ended(main->process) ||
+        link_greeting(old)[0] == '\0')
+        return false;
+    fd = sock_connect_at(vm->store->dirfd, main->socket, &err);
+    if (fd < 0) {
+        /* It listens no more: it is ending, and its end will be heard of. */
+        log_debug("%s", err.desc);
+        err_clear(&err);
+        return false;
+    }
+    log_info("QEMU closed its monitor: connected to it again");
+    main->link = link_new(vm->base, fd, &instance_ops, main);
+    main->link_closed = false;
+    link_move_waiting(old, main->link);
+    link_free(old);
+    return true;
+}
