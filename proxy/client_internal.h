@@ -54,6 +54,14 @@ void client_flush(struct client *client);
 /* Goes on with the client from the loop: begins slots, takes messages. */
 void client_resume(struct client *client);
 
+/* The same whatever state it is in, behind what has arrived for others: an event that is made active
+ * would run before libevent looks at the sockets again. */
+void client_go_on(struct client *client);
+
+/* Keeps limits->memory, and closes who holds the most when it is too much. */
+void client_count(struct client *client);
+void client_make_room(struct client_limits *limits);
+
 /* Begins what was kept and may begin now. */
 void slot_begin_kept(struct client *client);
 

@@ -10,6 +10,7 @@
 #include "proxy/answer.h"
 #include "proxy/jobs.h"
 #include "proxy/launch.h"
+#include "proxy/leftovers.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
 #include "proxy/process.h"
@@ -54,6 +55,7 @@ static void daemon_forget_lists(struct daemon *daemon)
 bool daemon_process_changed(struct daemon *daemon)
 {
     daemon_forget_lists(daemon);
+    leftovers_forget(daemon->leftovers);
     launch_write_pidfile(daemon);
     return true;
 }
@@ -147,6 +149,7 @@ static void daemon_vm_detached(void *arg)
     operation_free(daemon);
     daemon->ready = false;
     daemon_forget_lists(daemon);
+    leftovers_forget(daemon->leftovers);
     daemon_close_clients(daemon);
 }
 
@@ -218,6 +221,7 @@ void daemon_init(struct daemon *daemon)
     daemon->worker = worker_new(daemon->base);
     daemon->looker = worker_new(daemon->base);
     daemon->jobs = jobs_new(daemon);
+    daemon->leftovers = leftovers_new(daemon);
     daemon_signals(daemon);
 }
 
@@ -234,6 +238,7 @@ void daemon_free(struct daemon *daemon)
             event_free(daemon->signals[i]);
     vm_free(daemon->vm);
     jobs_free(daemon->jobs);
+    leftovers_free(daemon->leftovers);
     worker_free(daemon->worker);
     worker_free(daemon->looker);
     store_free(daemon->store);

@@ -45,6 +45,7 @@ struct daemon {
     struct vm *vm;
     struct operation *operation;        /* the one that runs, or NULL */
     struct jobs *jobs;
+    struct leftovers *leftovers;
     char *stuck;                /* why the last operation could not be ended, or NULL */
     bool waits_for_client;      /* QEMU is not started before a client came (wait=on) */
     bool ready;

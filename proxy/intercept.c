@@ -8,11 +8,13 @@
 #include "policy/state.h"
 #include "proxy/answer.h"
 #include "proxy/jobs.h"
+#include "proxy/leftovers.h"
 #include "proxy/log.h"
 #include "qmp/schema.h"
 #include "qmp/splice.h"
 
 enum intercept_kind {
+    INTERCEPT_NOTHING,
     INTERCEPT_COMMANDS,
     INTERCEPT_SCHEMA,
     INTERCEPT_JOBS,
@@ -24,6 +26,8 @@ struct intercept {
     struct daemon *daemon;
     enum intercept_kind kind;
     json_t *command;            /* CONFIG: what was asked for */
+    bool renamed;               /* QEMU's error says other names than the client's */
+    char *name, *arguments;     /* of a command that leftovers.h is told of; else NULL */
 };
 
 static bool intercept_choose(const struct message *message, enum intercept_kind *kind)
@@ -44,8 +48,10 @@ static bool intercept_choose(const struct message *message, enum intercept_kind 
             return true;
         }
     }
+    if (command_classify(message->command) != COMMAND_CONFIG)
+        return false;
     *kind = INTERCEPT_CONFIG;
-    return command_classify(message->command) == COMMAND_CONFIG;
+    return true;
 }
 
 /* new: the command as data.  What jansson cannot hold is kept as text: it can be shown, if not
@@ -64,20 +70,29 @@ static json_t *intercept_command(const struct message *message)
     return command;
 }
 
-struct intercept *intercept_new(struct daemon *daemon, const struct message *message)
+struct intercept *intercept_new(struct daemon *daemon, const struct message *message, bool renamed)
 {
+    bool left = leftovers_concerned(message->command);
+    enum intercept_kind kind = INTERCEPT_NOTHING;
     struct intercept *intercept;
-    enum intercept_kind kind;
 
-    if (message->name_long || message->oob || !intercept_choose(message, &kind))
+    if (message->name_long || message->oob ||
+        (!intercept_choose(message, &kind) && !left && !renamed))
         return NULL;
     intercept = calloc(1, sizeof(*intercept));
     if (!intercept)
         abort();
     intercept->daemon = daemon;
     intercept->kind = kind;
+    intercept->renamed = renamed;
     if (kind == INTERCEPT_CONFIG)
         intercept->command = intercept_command(message);
+    if (left) {
+        intercept->name = strdup(message->command);
+        intercept->arguments = span_dup(message->arguments);
+        if (!intercept->name)
+            abort();
+    }
     return intercept;
 }
 
@@ -86,6 +101,8 @@ void intercept_free(struct intercept *intercept)
     if (!intercept)
         return;
     json_decref(intercept->command);
+    free(intercept->name);
+    free(intercept->arguments);
     free(intercept);
 }
 
@@ -169,18 +186,51 @@ static void intercept_record(struct intercept *intercept)
     json_decref(state);
 }
 
+static bool intercept_return(struct intercept *intercept, struct slot *slot, struct span value)
+{
+    switch (intercept->kind) {
+    case INTERCEPT_CONFIG:
+        intercept_record(intercept);
+        return false;
+    case INTERCEPT_JOBS:
+    case INTERCEPT_BLOCK_JOBS:
+        return intercept_jobs(intercept, slot, value);
+    case INTERCEPT_COMMANDS:
+    case INTERCEPT_SCHEMA:
+        return intercept_merge(intercept, slot, value);
+    default:
+        return false;
+    }
+}
+
+/* QEMU's error, with the names that the client gave. */
+static void intercept_restore(struct slot *slot, struct span error)
+{
+    size_t len, size;
+    char *text = leftovers_restore(error.at, error.len, &len), *line;
+    struct message_reply again;
+
+    message_scan_reply(text, len, &again);
+    line = splice_reply(text, len, &again, &slot->id, &size);
+    slot_answer(slot, line, size);
+    free(line);
+    free(text);
+}
+
 bool intercept_reply(struct intercept *intercept, struct slot *slot, enum link_answer answer,
-                     const struct message_reply *reply)
+                     struct span text, const struct message_reply *reply)
 {
     bool answered = false;
 
+    if (intercept->name)
+        leftovers_done(intercept->daemon->leftovers, intercept->name,
+                       (struct span){ intercept->arguments, strlen(intercept->arguments) },
+                       answer == ANSWER_RETURN);
     if (answer == ANSWER_RETURN) {
-        if (intercept->kind == INTERCEPT_CONFIG)
-            intercept_record(intercept);
-        else if (intercept->kind == INTERCEPT_JOBS || intercept->kind == INTERCEPT_BLOCK_JOBS)
-            answered = intercept_jobs(intercept, slot, reply->value);
-        else
-            answered = intercept_merge(intercept, slot, reply->value);
+        answered = intercept_return(intercept, slot, reply->value);
+    } else if (intercept->renamed) {
+        intercept_restore(slot, text);
+        answered = true;
     }
     intercept_free(intercept);
     return answered;

@@ -58,12 +58,21 @@ void link_close(struct link *link, const char *why)
     event_active(link->close_event, EV_TIMEOUT, 0);
 }
 
+bool link_end_idle(struct link *link)
+{
+    if (link->state != LINK_READY || !TAILQ_EMPTY(&link->sent) || !TAILQ_EMPTY(&link->waiting))
+        return false;
+    link_close(link, "to be made anew");
+    return true;
+}
+
 static void link_on_greeting(struct link *link, const struct frame *frame)
 {
     static unsigned hello_count;
     struct message_reply reply;
     json_t *greeting;
     json_t *capabilities, *item;
+    char *hello;
     size_t i;
 
     if (!message_scan_reply(frame->text.at, frame->text.len, &reply) ||
@@ -78,8 +87,12 @@ static void link_on_greeting(struct link *link, const struct frame *frame)
     json_decref(greeting);
     snprintf(link->hello, sizeof(link->hello), LINK_HELLO_FMT, (long)getpid(), ++hello_count);
     link->state = LINK_NEGOTIATING;
-    evbuffer_add_printf(link->out, "{\"execute\":\"qmp_capabilities\",\"id\":\"%s\"%s}", link->hello,
-                        link->has_oob ? ",\"arguments\":{\"enable\":[\"oob\"]}" : "");
+    if (asprintf(&hello, "{\"execute\":\"qmp_capabilities\",\"id\":\"%s\"%s}", link->hello,
+                 link->has_oob ? ",\"arguments\":{\"enable\":[\"oob\"]}" : "") < 0)
+        abort();
+    log_trace("to QEMU: %s", hello);
+    evbuffer_add(link->out, hello, strlen(hello));
+    free(hello);
     link_flush(link, NULL, 0);
 }
 

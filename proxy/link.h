@@ -81,6 +81,9 @@ void link_hold(struct link *link, bool hold);
 /* Requests that QEMU has and has not answered. */
 size_t link_in_flight(const struct link *link);
 
+/* Closes the connection, if nothing is under way on it. */
+bool link_end_idle(struct link *link);
+
 /* Answers what waits here with ANSWER_LOST. */
 void link_lose_waiting(struct link *link);
 

@@ -91,7 +91,7 @@ static void link_transmit(struct link *link, struct request *request)
     request->id = link->next_id;
     link->next_id = link->next_id % 9999 + 1;
     if (request->own)
-        log_debug("to QEMU: %.*s%u%s", (int)request->id_at, request->text, request->id,
+        log_trace("to QEMU: %.*s%u%s", (int)request->id_at, request->text, request->id,
                   request->text + request->id_at + 1);
     evbuffer_add(link->out, request->text, request->id_at);
     evbuffer_add_printf(link->out, "%u", request->id);

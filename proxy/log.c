@@ -11,6 +11,7 @@ const char *const log_level_name[LOG_LEVEL__COUNT] = {
     [LOG_LEVEL_WARN] = "warning",
     [LOG_LEVEL_INFO] = "info",
     [LOG_LEVEL_DEBUG] = "debug",
+    [LOG_LEVEL_TRACE] = "trace",
 };
 
 #define LOG_LINE_MAX 16384
@@ -70,3 +71,4 @@ LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
 LOG_FUNCTION(log_warn, LOG_LEVEL_WARN)
 LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
 LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
+LOG_FUNCTION(log_trace, LOG_LEVEL_TRACE)

@@ -2,7 +2,7 @@
 /*
  * log: one line a message on standard error, "qmp-proxy: LEVEL: TEXT".
  *
- * What is logged are names and outcomes, and with level debug what the proxy itself sends to QEMU;
+ * What is logged are names and outcomes, and with level trace what the proxy itself sends to QEMU;
  * never arguments of clients' commands: those may hold secrets.
  */
 #ifndef PROXY_LOG_H
@@ -10,7 +10,8 @@
 
 #include <stdbool.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL__COUNT };
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_TRACE,
+                 LOG_LEVEL__COUNT };
 
 extern const char *const log_level_name[LOG_LEVEL__COUNT];
 
@@ -21,5 +22,6 @@ void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -27,7 +27,7 @@ const char options_usage[] =
     "      --max-request SIZE   of one request (default 64M, as QEMU)\n"
     "      --max-unread SIZE    of what waits for a client that does not read (default 16M)\n"
     "      --max-memory SIZE    of all that is held for clients (default 256M)\n"
-    "      --log-level LEVEL    error, warning (default), info or debug\n"
+    "      --log-level LEVEL    error, warning (default), info, debug or trace\n"
     "  -h, --help               show this\n"
     "  -V, --version            show the version\n"
     "\n"
@@ -126,7 +126,7 @@ static bool options_take(int c, struct options *out, struct err *err)
         return options_check_address(optarg, err);
     case OPTION_LOG_LEVEL:
         if (!log_level_parse(optarg, &level)) {
-            err_set(err, NULL, "'%s' is no log level: use error, warning, info or debug", optarg);
+            err_set(err, NULL, "'%s' is no log level: use error, warning, info, debug or trace", optarg);
             return false;
         }
         log_set_level(level);

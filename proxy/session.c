@@ -12,6 +12,7 @@
 #include "policy/state.h"
 #include "proxy/answer.h"
 #include "proxy/intercept.h"
+#include "proxy/leftovers.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
@@ -77,6 +78,7 @@ static void session_closed(void *arg, struct client *client)
             break;
     LIST_REMOVE(entry, next);
     free(entry);
+    leftovers_client_gone(daemon->leftovers, client);
     listener_client_gone(daemon, client);
 }
 
@@ -156,27 +158,51 @@ static void session_reply_cb(void *arg, enum link_answer answer, const char *tex
             client_close(client, "its command was lost with the connection to QEMU");
         return;
     }
-    if (intercept && intercept_reply(intercept, slot, answer, reply))
+    if (intercept && intercept_reply(intercept, slot, answer, (struct span){ text, len }, reply))
         return;
     line = splice_reply(text, len, reply, &slot->id, &size);
     slot_answer(slot, line, size);
     free(line);
 }
 
+/* new: the same message with other arguments; *out is what it is. */
+static char *session_with_arguments(const struct message *message, const char *arguments,
+                                    struct message *out)
+{
+    struct err err = ERR_INIT;
+    size_t head = (size_t)(message->arguments.at - message->text.at);
+    const char *tail = message->arguments.at + message->arguments.len;
+    char *text;
+    int len = asprintf(&text, "%.*s%s%.*s", (int)head, message->text.at, arguments,
+                       (int)(message->text.at + message->text.len - tail), tail);
+
+    if (len < 0 || !message_parse_request(text, (size_t)len, message->oob, out, &err))
+        abort(); /* only names were changed */
+    return text;
+}
+
 void session_forward(struct daemon *daemon, struct slot *slot, const struct message *message)
 {
+    struct message renamed;
+    char *arguments, *whole = NULL, *text;
     size_t len;
-    char *text;
 
     if (!vm_clients(daemon->vm)) {
         slot_free(slot); /* QEMU has ended, and with it its monitors */
         return;
     }
-    slot->data = intercept_new(daemon, message);
+    arguments = leftovers_rename(daemon->leftovers, slot->client, message, &len);
+    if (arguments) {
+        whole = session_with_arguments(message, arguments, &renamed);
+        message = &renamed;
+    }
+    slot->data = intercept_new(daemon, message, arguments != NULL);
     text = splice_request(message, LINK_ID_MARK, &len);
     link_send(vm_clients(daemon->vm), slot->client, text, len, slot->fds, slot->n_fds, message->oob,
               session_reply_cb, slot);
     free(text);
+    free(whole);
+    free(arguments);
     slot_close_fds(slot);
 }
 

@@ -71,6 +71,10 @@ void vm_redirect(struct vm *vm);
 /* borrowed: where commands of clients go; NULL when there is nothing. */
 struct link *vm_clients(const struct vm *vm);
 
+/* Closes the connection to a main of our own and makes it anew, so that QEMU tidies up; false: now it
+ * cannot be. */
+bool vm_renew_main(struct vm *vm);
+
 void vm_signal(struct vm *vm, int sig);
 bool vm_has_process(const struct vm *vm);
 long vm_pid(const struct vm *vm);

@@ -124,3 +124,10 @@ bool vm_renew(struct vm *vm)
     link_free(old);
     return true;
 }
+
+bool vm_renew_main(struct vm *vm)
+{
+    if (vm->attach)
+        return true; /* somebody else could come in between */
+    return vm->main && !vm->next && link_end_idle(vm->main->link);
+}

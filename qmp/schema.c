@@ -9,6 +9,7 @@
 #include "qmp/scan.h"
 
 #define OURS_MAX 64             /* entries that may be added at once */
+#define JOB_TYPES_MAX 256       /* bytes that are added to one entry */
 
 struct merge {
     const char *const *ours;    /* whole entries */
@@ -17,6 +18,7 @@ struct merge {
     char *out;
     size_t len;
     bool any;                   /* an element has been put */
+    bool job_type;              /* that enum has been put */
 };
 
 /* The value of "name" in the object, quotes included. */
@@ -60,6 +62,49 @@ static void put(struct merge *m, const char *from, size_t n)
     m->any = true;
 }
 
+/* The types of our jobs that are none of QEMU's, in front of those of its enum JobType. */
+static const char *job_types(struct span key)
+{
+    if (scan_key_is(key, "members"))
+        return "{\"name\": \"snapshot-create\"}, {\"name\": \"snapshot-revert\"}, ";
+    if (scan_key_is(key, "values"))
+        return "\"snapshot-create\", \"snapshot-revert\", ";
+    return NULL;
+}
+
+/* Names of types are numbers: JobType is the enum that has QEMU's own snapshot job and amend. */
+static bool is_job_type(struct span entry)
+{
+    return memmem(entry.at, entry.len, "\"snapshot-load\"", 15) &&
+           memmem(entry.at, entry.len, "\"amend\"", 7) &&
+           memmem(entry.at, entry.len, "\"enum\"", 6) &&
+           !memmem(entry.at, entry.len, "\"snapshot-revert\"", 17);
+}
+
+static void put_job_type(struct merge *m, struct span entry)
+{
+    const char *end = entry.at + entry.len, *after = NULL, *p = entry.at + 1, *copied = entry.at;
+
+    put(m, "", 0);
+    while (scan_next(&p, after, end, '}')) {
+        const char *more;
+        struct span key, value;
+
+        after = scan_member(p, end, &key, &value);
+        if (!after)
+            break;
+        more = job_types(key);
+        if (!more || value.len < 3 || value.at[0] != '[')
+            continue;
+        m->len = (size_t)((char *)mempcpy(m->out + m->len, copied,
+                                          (size_t)(value.at + 1 - copied)) - m->out);
+        m->len = (size_t)(stpcpy(m->out + m->len, more) - m->out);
+        copied = value.at + 1;
+    }
+    memcpy(m->out + m->len, copied, (size_t)(end - copied));
+    m->len += (size_t)(end - copied);
+}
+
 /* Puts one entry of QEMU's, unless ours takes its place. */
 static bool put_theirs(struct merge *m, struct span entry, bool replace)
 {
@@ -76,7 +121,12 @@ static bool put_theirs(struct merge *m, struct span entry, bool replace)
             return true;
         m->there |= UINT64_C(1) << i;
     }
-    put(m, entry.at, entry.len);
+    if (replace && !m->job_type && is_job_type(entry)) {
+        put_job_type(m, entry);
+        m->job_type = true;
+    } else {
+        put(m, entry.at, entry.len);
+    }
     return true;
 }
 
@@ -104,7 +154,7 @@ static bool put_array(struct merge *m, struct span array, bool replace)
 static char *merge(struct span array, const char *const *ours, bool replace, size_t *len)
 {
     struct merge m = { .ours = ours };
-    size_t most = array.len * 2 + sizeof("[]");
+    size_t most = array.len * 2 + JOB_TYPES_MAX + sizeof("[]");
 
     for (; ours[m.count] && m.count < OURS_MAX; m.count++)
         most += strlen(ours[m.count]) + 2;

@@ -190,14 +190,15 @@ class Steps:
         self._go.set()
 
 
-def stepped(t, formats=("qcow2",), ticks=4, prefix="disk", folder=None, name="vm", **guest):
+def stepped(t, formats=("qcow2",), ticks=4, prefix="disk", folder=None, name="vm",
+            level="debug", **guest):
     """A running guest, and the Steps of its proxy.  QEMU's own messages go elsewhere: a QEMU that
     waits for room in the pipe would hold up the proxy."""
     messages = t.path("messages") / name
     messages.parent.mkdir(exist_ok=True)
     away = {"qemu-system-x86_64": f"exec 2>>'{messages}'"}
     p = Wrapped(t, oracle.make_disks(folder or t.dir, formats, prefix), away, name=name,
-                options=["--log-level", "debug"], **guest)
+                options=["--log-level", level], **guest)
     t.log(messages)
     steps = Steps(p)
     steps.start()
