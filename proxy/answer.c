@@ -7,6 +7,27 @@
 
 #include "qmp/splice.h"
 
+/* new: QEMU writes DEL as an escape (qobject/json-writer.c), jansson does not. */
+static char *answer_escape_del(const char *text)
+{
+    size_t len = strlen(text), n = 0;
+    char *out;
+
+    for (const char *p = text; *p; p++)
+        n += *p == '\x7f';
+    out = malloc(len + 5 * n + 1);
+    if (!out)
+        abort();
+    for (n = 0; *text; text++) {
+        if (*text == '\x7f')
+            n = (size_t)(stpcpy(out + n, "\\u007F") - out);
+        else
+            out[n++] = *text;
+    }
+    out[n] = '\0';
+    return out;
+}
+
 static char *answer_dump(json_t *value)
 {
     char *text = json_dumps(value, JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
@@ -14,6 +35,12 @@ static char *answer_dump(json_t *value)
     if (!text)
         abort();
     json_decref(value);
+    if (strchr(text, '\x7f')) {
+        char *escaped = answer_escape_del(text);
+
+        free(text);
+        text = escaped;
+    }
     return text;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define BACKGROUND_LOG "qemu.log"
+#include "proxy/store.h"
 
 static int background_pipe = -1;        /* to the process that waits */
 static int background_stderr = -1;      /* the user's */
@@ -47,7 +47,7 @@ void background_redirect(int dirfd)
     if (background_pipe < 0)
         return;
     background_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-    background_log = openat(dirfd, BACKGROUND_LOG,
+    background_log = openat(dirfd, STORE_LOG,
                             O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (background_log < 0)
         background_log = open("/dev/null", O_RDWR | O_CLOEXEC);

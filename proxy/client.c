@@ -199,7 +199,7 @@ static void client_read_cb(evutil_socket_t fd, short what, void *arg)
     ssize_t n;
 
     (void)what;
-    n = client->socket ? fdpass_recv(fd, data, sizeof(data), fds, &n_fds)
+    n = client->socket ? fdpass_recv(fd, data, fdpass_step(fd, data, sizeof(data)), fds, &n_fds)
                        : read(fd, data, sizeof(data));
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return;

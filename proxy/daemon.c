@@ -241,6 +241,9 @@ void daemon_free(struct daemon *daemon)
     leftovers_free(daemon->leftovers);
     worker_free(daemon->worker);
     worker_free(daemon->looker);
+    /* A QEMU that was only asked what it can do leaves nothing behind. */
+    if (daemon->store && daemon->name_made)
+        store_remove_unused(daemon->store);
     store_free(daemon->store);
     args_disks_clear(&daemon->args_disks);
     args_free(daemon->args);

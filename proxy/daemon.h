@@ -34,6 +34,7 @@ struct daemon {
     struct event_base *base;
     struct options options;
     char *vm_name;
+    bool name_made;             /* from the command line: nobody gave one */
     struct args *args;          /* the user's command line, monitors taken out; NULL: attached */
     struct args_disks args_disks;
     char *pidfile;              /* -pidfile, or NULL */

@@ -30,6 +30,15 @@ ssize_t fdpass_send(int sock, const char *data, size_t len, const int *fds, size
     return sendmsg(sock, &msg, MSG_NOSIGNAL);
 }
 
+size_t fdpass_step(int sock, char *data, size_t len)
+{
+    struct iovec iov = { .iov_base = data, .iov_len = len };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+    /* Without room for them the kernel only says that there are some, and maybe too early. */
+    return recvmsg(sock, &msg, MSG_PEEK | MSG_DONTWAIT) > 0 && (msg.msg_flags & MSG_CTRUNC) ? 1 : len;
+}
+
 ssize_t fdpass_recv(int sock, char *data, size_t len, int *fds, size_t *n_fds)
 {
     union fdpass_control control;

@@ -48,6 +48,7 @@ static bool launch_open_store(struct daemon *daemon, struct err *err)
                         : daemon->args ? args_name(daemon->args) : NULL;
     char *path;
 
+    daemon->name_made = (!given || !given[0]) && !options->state_dir;
     daemon->vm_name = given && given[0] ? strdup(given) : launch_make_name(options);
     if (!daemon->vm_name)
         abort();

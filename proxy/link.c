@@ -16,7 +16,7 @@
 #define LINK_HELLO_FMT "qmp-proxy-%ld-%u"
 
 /* Those that are there now: who hears of a loss may ask again. */
-static void link_lose(struct request_queue *queue)
+void link_lose(struct request_queue *queue)
 {
     struct request_queue lost = TAILQ_HEAD_INITIALIZER(lost);
     struct request *request;
@@ -44,6 +44,7 @@ static void link_closed_cb(evutil_socket_t fd, short what, void *arg)
     (void)what;
     link->in_band = 0;
     link_lose(&link->sent);
+    link_bulk_lose(link);
     link->ops->closed(link->arg);
 }
 
@@ -60,7 +61,8 @@ void link_close(struct link *link, const char *why)
 
 bool link_end_idle(struct link *link)
 {
-    if (link->state != LINK_READY || !TAILQ_EMPTY(&link->sent) || !TAILQ_EMPTY(&link->waiting))
+    if (link->state != LINK_READY || link->bulk || !TAILQ_EMPTY(&link->sent) ||
+        !TAILQ_EMPTY(&link->waiting))
         return false;
     link_close(link, "to be made anew");
     return true;
@@ -135,6 +137,7 @@ static void link_on_answer(struct link *link, const struct frame *frame,
         request->cb(request->arg, reply->kind == MESSAGE_RETURN ? ANSWER_RETURN : ANSWER_ERROR,
                     frame->text.at, frame->text.len, reply);
     request_free(request);
+    link_bulk_answered(link);
 }
 
 static void link_on_frame(struct link *link, struct frame *frame)
@@ -229,6 +232,7 @@ void link_free(struct link *link)
 
     if (!link)
         return;
+    link_free(link->bulk);
     TAILQ_CONCAT(&link->waiting, &link->sent, next);
     while ((request = TAILQ_FIRST(&link->waiting))) {
         TAILQ_REMOVE(&link->waiting, request, next);

@@ -12,6 +12,9 @@
  * (n-1)-th, and while several ask QEMU has one of each at a time.  The proxy's own requests come
  * first.
  *
+ * QEMU reads a monitor byte by byte, some 300 kB/s.  A large request goes over a connection of its own
+ * where QEMU has a second monitor for that, so that nobody waits behind it.
+ *
  * Requests that carry descriptors travel alone: with oob enabled QEMU reads ahead and would give
  * the descriptors to the wrong command (QEMU-FACTS, "The monitor").
  *
@@ -46,6 +49,9 @@ struct link_ops {
      * answered with ANSWER_LOST before; what waits is the owner's to lose or to move.  The link may be
      * freed from here. */
     void (*closed)(void *arg);
+    /* new: one more connection to the same QEMU, for large requests; -1: there is none.  May be
+     * NULL. */
+    int (*connect_bulk)(void *arg);
 };
 
 /* Takes a connected, non-blocking socket over (steals fd). */

@@ -36,6 +36,8 @@ struct link {
     struct framer *framer;
     struct evbuffer *out;
     struct request_queue waiting, sent;
+    struct link *bulk;          /* another connection to the same QEMU, or NULL; owned */
+    bool is_bulk;
     size_t in_band;             /* of the sent ones */
     bool exclusive;             /* the one in flight carries descriptors */
     bool hold;
@@ -61,5 +63,15 @@ void link_flush(struct link *link, const int *fds, size_t n_fds);
 void link_pump(struct link *link);
 
 void request_free(struct request *request);
+
+/* Answers all in the queue with ANSWER_LOST. */
+void link_lose(struct request_queue *queue);
+
+/* The connection that the request is for: this one, or that of large requests. */
+struct link *link_for(struct link *link, const struct request *request);
+/* One of its requests was answered: a bulk connection ends with the last. */
+void link_bulk_answered(struct link *link);
+/* What went over the bulk connection is lost. */
+void link_bulk_lose(struct link *link);
 
 #endif

@@ -173,6 +173,7 @@ static void link_enqueue(struct link *link, struct request *request)
 {
     struct request *other, *behind = NULL;
 
+    link = link_for(link, request);
     request->turn = link->turn;
     if (!request->own) {
         TAILQ_FOREACH(other, &link->sent, next)
@@ -255,7 +256,7 @@ bool link_withdraw(struct link *link, void *arg)
             found = true;
         }
     }
-    return found;
+    return link->bulk && link_withdraw(link->bulk, arg) ? true : found;
 }
 
 void link_forget(struct link *link, void *arg)
@@ -266,12 +267,16 @@ void link_forget(struct link *link, void *arg)
     TAILQ_FOREACH(request, &link->sent, next)
         if (request->arg == arg)
             request->cb = NULL;
+    if (link->bulk)
+        link_forget(link->bulk, arg);
 }
 
 void link_hold(struct link *link, bool hold)
 {
     link->hold = hold;
     link_pump(link);
+    if (link->bulk)
+        link_hold(link->bulk, hold);
 }
 
 size_t link_in_flight(const struct link *link)
@@ -281,7 +286,7 @@ size_t link_in_flight(const struct link *link)
 
     TAILQ_FOREACH(request, &link->sent, next)
         n += !request->own;
-    return n;
+    return link->bulk ? n + link_in_flight(link->bulk) : n;
 }
 
 void link_move_waiting(struct link *from, struct link *to)
@@ -293,4 +298,6 @@ void link_move_waiting(struct link *from, struct link *to)
         TAILQ_REMOVE(&from->waiting, request, next);
         link_enqueue(to, request);
     }
+    if (from->bulk)
+        link_move_waiting(from->bulk, to);
 }

@@ -105,7 +105,7 @@ void process_allow_files(size_t n)
 }
 
 /* In the child: only async-signal-safe calls.  Tells the parent errno when exec fails. */
-static void process_exec(char *const argv[], int listen_fd, int report)
+static void process_exec(char *const argv[], const int *fds, size_t n, int report)
 {
     sigset_t none;
     int error;
@@ -115,8 +115,8 @@ static void process_exec(char *const argv[], int listen_fd, int report)
     for (int sig = 1; sig < NSIG; sig++)
         if (sig != SIGHUP) /* nohup's choice is the user's */
             signal(sig, SIG_DFL);
-    if (listen_fd >= 0)
-        fcntl(listen_fd, F_SETFD, 0);
+    for (size_t i = 0; i < n; i++)
+        fcntl(fds[i], F_SETFD, 0);
     if (process_nofile_raised)
         setrlimit(RLIMIT_NOFILE, &process_nofile);
     execvp(argv[0], argv);
@@ -126,8 +126,8 @@ static void process_exec(char *const argv[], int listen_fd, int report)
     _exit(127);
 }
 
-struct process *process_spawn(struct event_base *base, char *const argv[], int listen_fd,
-                              process_exited_cb *exited, void *arg, struct err *err)
+struct process *process_spawn(struct event_base *base, char *const argv[], const int *fds,
+                              size_t n_fds, process_exited_cb *exited, void *arg, struct err *err)
 {
     struct process *process;
     int report[2], error = 0;
@@ -140,7 +140,7 @@ struct process *process_spawn(struct event_base *base, char *const argv[], int l
     }
     pid = fork();
     if (pid == 0)
-        process_exec(argv, listen_fd, report[1]);
+        process_exec(argv, fds, n_fds, report[1]);
     close(report[1]);
     if (pid < 0) {
         error = errno;

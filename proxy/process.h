@@ -25,9 +25,9 @@ typedef void process_exited_cb(void *arg, int status);
  * that of the processes it spawns. */
 void process_allow_files(size_t n);
 
-/* Starts argv[0] (looked up in PATH) with listen_fd, and no other descriptor of ours, inherited
- * under its own number; -1 for none.  Fails when the program cannot be executed. */
-struct process *process_spawn(struct event_base *base, char *const argv[], int listen_fd,
+/* Starts argv[0] (looked up in PATH) with the n descriptors fds, and no other of ours, inherited under
+ * their own numbers.  Fails when the program cannot be executed. */
+struct process *process_spawn(struct event_base *base, char *const argv[], const int *fds, size_t n,
                               process_exited_cb *exited, void *arg, struct err *err);
 
 /* NULL (without an error) when no such process lives any more. */

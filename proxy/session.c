@@ -84,58 +84,53 @@ static void session_closed(void *arg, struct client *client)
 
 /* ---- negotiation ---- */
 
-static bool session_enable(struct daemon *daemon, const json_t *enable, bool *oob, struct err *err)
+enum session_wish { WISH_ODD, WISH_NOTHING, WISH_OOB };
+
+/* What qmp_capabilities asks for.  WISH_ODD: QEMU may know what is wrong with it. */
+static enum session_wish session_wish(const struct message *message)
 {
-    json_t *item;
-    size_t i;
+    json_t *arguments = splice_arguments(message, JSON_REJECT_DUPLICATES);
+    const json_t *enable = json_object_get(arguments, "enable");
+    bool plain = !message->arguments.at ||
+                 (json_is_object(arguments) && json_object_size(arguments) == (enable ? 1 : 0) &&
+                  (!enable || json_is_array(enable)));
+    size_t n = json_array_size(enable);
 
-    if (enable && !json_is_array(enable)) {
-        err_set(err, NULL, "Invalid parameter type for 'enable', expected: array");
-        return false;
-    }
-    json_array_foreach((json_t *)enable, i, item) {
-        const char *name = json_string_value(item);
+    for (size_t i = 0; plain && i < n; i++) {
+        const json_t *name = json_array_get(enable, i);
 
-        if (!name) {
-            err_set(err, NULL, "Invalid parameter type for 'enable[%zu]', expected: string", i);
-            return false;
-        }
-        if (strcmp(name, "oob") != 0) {
-            err_set(err, NULL, "Parameter 'null' does not accept value '%.80s'", name);
-            return false;
-        }
-        if (!daemon->has_oob) {
-            err_set(err, NULL, "Capability oob not available");
-            return false;
-        }
-        *oob = true;
+        plain = json_string_length(name) == 3 && strcmp(json_string_value(name), "oob") == 0;
     }
-    return true;
+    json_decref(arguments);
+    return !plain ? WISH_ODD : n > 0 ? WISH_OOB : WISH_NOTHING;
 }
 
+/* The shared connection is negotiated, so QEMU only says what is wrong with odd arguments; with
+ * others this is what it would have done. */
 static void session_negotiate(struct daemon *daemon, struct client *client, struct slot *slot,
                               const struct message *message)
 {
-    json_t *arguments = splice_arguments(message, 0);
     struct client_session *session = client_session(client);
+    enum session_wish wish = session_wish(message);
     struct err err = ERR_INIT;
-    const char *name;
-    json_t *value;
-    bool oob = false;
 
-    json_object_foreach(arguments, name, value)
-        if (!err.set && strcmp(name, "enable") != 0)
-            err_set(&err, NULL, "Parameter '%.200s' is unexpected", name);
-    if (!err.set)
-        session_enable(daemon, json_object_get(arguments, "enable"), &oob, &err);
-    json_decref(arguments);
+    if (wish == WISH_ODD || message->oob) {
+        client_block(client, !session->negotiated); /* what follows depends on this */
+        session_forward(daemon, slot, message);
+        return;
+    }
+    if (session->negotiated)
+        err_set_class(&err, "CommandNotFound",
+                      "Capabilities negotiation is already complete, command ignored");
+    else if (wish == WISH_OOB && !daemon->has_oob)
+        err_set(&err, NULL, "Capability oob not available");
     if (err.set) {
         answer_error(slot, &err);
         return;
     }
     answer_return(slot, json_object());
     session->negotiated = true;
-    session->oob = oob;
+    session->oob = wish == WISH_OOB;
 }
 
 /* ---- relaying ---- */
@@ -161,6 +156,8 @@ static void session_reply_cb(void *arg, enum link_answer answer, const char *tex
     if (intercept && intercept_reply(intercept, slot, answer, (struct span){ text, len }, reply))
         return;
     line = splice_reply(text, len, reply, &slot->id, &size);
+    if (slot->client && !client_session(slot->client)->negotiated)
+        client_block(slot->client, false);
     slot_answer(slot, line, size);
     free(line);
 }
@@ -248,12 +245,8 @@ static bool session_conflicts(struct daemon *daemon, struct slot *slot,
 static void session_command(struct daemon *daemon, struct slot *slot,
                             const struct message *message)
 {
-    struct err err = ERR_INIT;
-
     if (strcmp(message->command, "qmp_capabilities") == 0) {
-        err_set_class(&err, "CommandNotFound",
-                      "Capabilities negotiation is already complete, command ignored");
-        answer_error(slot, &err);
+        session_negotiate(daemon, slot->client, slot, message);
     } else if (!message->oob && !message->name_long && operation_takes(daemon, message)) {
         operation_command(daemon, slot, message);
     } else if (!intercept_answer(daemon, slot, message) &&
@@ -275,9 +268,9 @@ static void session_message(struct daemon *daemon, struct client *client,
     struct slot *slot = slot_new(client, message);
     struct err err = ERR_INIT;
 
-    if (strcmp(message->command, "getfd") == 0 || strcmp(message->command, "add-fd") == 0)
-        client_give_fds(client, slot);
     if (session->negotiated) {
+        if (strcmp(message->command, "getfd") == 0 || strcmp(message->command, "add-fd") == 0)
+            client_give_fds(client, slot);
         if (slot_begin(slot, message->text, !session_only_asks(message)))
             session_command(daemon, slot, message);
     } else if (strcmp(message->command, "qmp_capabilities") == 0) {

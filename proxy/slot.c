@@ -98,7 +98,8 @@ bool slot_client_gone(const struct client *client)
 {
     struct pollfd poller = { .fd = client->fd };
 
-    return poll(&poller, 1, 0) == 1 && (poller.revents & (POLLHUP | POLLERR));
+    /* A pipe hangs up when its writer has said all. */
+    return client->socket && poll(&poller, 1, 0) == 1 && (poller.revents & (POLLHUP | POLLERR));
 }
 
 void slot_begin_kept(struct client *client)

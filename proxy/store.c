@@ -139,6 +139,20 @@ fail:
     return NULL;
 }
 
+void store_remove_unused(struct store *store)
+{
+    static const char *const used[] = { STORE_STATE, STORE_JOURNAL, STORE_PROCESS,
+                                        STORE_PROCESS_NEXT, NULL };
+
+    for (size_t i = 0; used[i]; i++)
+        if (faccessat(store->dirfd, used[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+            return;
+    if (unlinkat(store->dirfd, STORE_MEMORY, AT_REMOVEDIR) < 0)
+        return;
+    unlinkat(store->dirfd, STORE_LOG, 0);
+    rmdir(store->path);
+}
+
 void store_free(struct store *store)
 {
     if (!store)
@@ -210,6 +224,7 @@ void store_forget_next(struct store *store)
 {
     unlinkat(store->dirfd, STORE_PROCESS_NEXT, 0);
     unlinkat(store->dirfd, STORE_SOCKET_NEXT, 0);
+    unlinkat(store->dirfd, STORE_BULK_NEXT, 0);
 }
 
 void store_forget_process(struct store *store)
@@ -217,6 +232,7 @@ void store_forget_process(struct store *store)
     unlinkat(store->dirfd, STORE_PROCESS, 0);
     unlinkat(store->dirfd, STORE_PID, 0);
     unlinkat(store->dirfd, STORE_SOCKET, 0);
+    unlinkat(store->dirfd, STORE_BULK, 0);
     store_forget_next(store);
 }
 

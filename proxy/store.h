@@ -23,7 +23,11 @@
 
 #define STORE_SOCKET "qemu.sock"
 #define STORE_SOCKET_NEXT "qemu.next.sock"
+/* A second monitor of each, for large requests. */
+#define STORE_BULK "qemu.bulk.sock"
+#define STORE_BULK_NEXT "qemu.next.bulk.sock"
 #define STORE_PID "qemu.pid"
+#define STORE_LOG "qemu.log"        /* with -daemonize */
 
 struct store {
     char *path;             /* absolute */
@@ -37,6 +41,8 @@ char *store_default_path(const char *name);
 
 /* Makes the folder when it is not there, locks it, reads the record. */
 struct store *store_open(const char *path, struct err *err);
+/* Removes the folder if nothing was ever recorded in it and no QEMU is left. */
+void store_remove_unused(struct store *store);
 void store_free(struct store *store);
 
 /* state is borrowed; on success store->state is a copy of it. */

@@ -40,6 +40,7 @@ static void instance_gone(struct instance *instance)
         return;
     if (instance == vm->next) {
         vm->next = NULL;
+        vm->end_when_ready = false;
         store_forget_next(vm->store);
         if (vm->done && !vm->ending_main) {
             err_set(&err, REASON_QEMU_FAILED, "The second QEMU ended at its start (%s %d): its "
@@ -97,10 +98,12 @@ static void instance_ready(void *arg)
     struct instance *instance = arg;
     struct vm *vm = instance->vm;
 
-    if (instance == vm->next)
-        vm_finish(vm, true, NULL);
-    else
+    if (instance != vm->next)
         vm_announce(vm);
+    else if (vm->end_when_ready)
+        vm_end_main(vm, vm->done, vm->done_arg);
+    else
+        vm_finish(vm, true, NULL);
 }
 
 void vm_announce(struct vm *vm)
@@ -109,6 +112,25 @@ void vm_announce(struct vm *vm)
         return;
     vm->announced = true;
     vm->ops->ready(vm->arg);
+}
+
+/* The name of the second socket beside that one. */
+static const char *instance_bulk(const char *socket)
+{
+    return strcmp(socket, STORE_SOCKET) == 0 ? STORE_BULK : STORE_BULK_NEXT;
+}
+
+/* QEMU of an earlier proxy may have no second monitor; a foreign one has none. */
+static int instance_connect_bulk(void *arg)
+{
+    struct instance *instance = arg;
+    struct err err = ERR_INIT;
+    int fd = instance->process
+                 ? sock_connect_at(instance->vm->store->dirfd, instance_bulk(instance->socket), &err)
+                 : -1;
+
+    err_clear(&err);
+    return fd;
 }
 
 static void instance_event(void *arg, const char *text, size_t len,
@@ -124,6 +146,7 @@ const struct link_ops instance_ops = {
     .ready = instance_ready,
     .event = instance_event,
     .closed = instance_closed,
+    .connect_bulk = instance_connect_bulk,
 };
 
 static struct instance *instance_new(struct vm *vm, const char *socket)
@@ -138,50 +161,83 @@ static struct instance *instance_new(struct vm *vm, const char *socket)
     return instance;
 }
 
-/* new: argv with the private monitor on descriptor fd. */
-static char **instance_argv(char *const argv[], int fd, char **monitor)
+struct monitors {
+    int fds[2];                 /* what QEMU listens on */
+    char *chardevs[2];
+};
+
+static void monitors_close(struct monitors *monitors)
+{
+    for (size_t i = 0; i < 2; i++) {
+        if (monitors->fds[i] >= 0)
+            close(monitors->fds[i]);
+        free(monitors->chardevs[i]);
+    }
+}
+
+static bool monitors_listen(struct monitors *monitors, int dirfd, const char *socket,
+                            struct err *err)
+{
+    const char *const names[] = { socket, instance_bulk(socket) };
+    static const char *const ids[] = { "qmp-proxy", "qmp-proxy-bulk" };
+
+    *monitors = (struct monitors){ { -1, -1 }, { NULL, NULL } };
+    for (size_t i = 0; i < 2; i++) {
+        monitors->fds[i] = sock_listen_at(dirfd, names[i], err);
+        if (monitors->fds[i] < 0)
+            return false;
+        if (asprintf(&monitors->chardevs[i], "socket,id=%s,fd=%d,server=on,wait=off", ids[i],
+                     monitors->fds[i]) < 0)
+            abort();
+    }
+    return true;
+}
+
+/* new: argv with the private monitors. */
+static char **instance_argv(char *const argv[], const struct monitors *monitors)
 {
     size_t n = 0;
     char **out;
 
     while (argv[n])
         n++;
-    out = calloc(n + 5, sizeof(*out));
-    if (!out || asprintf(monitor, "socket,id=qmp-proxy,fd=%d,server=on,wait=off", fd) < 0)
+    out = calloc(n + 9, sizeof(*out));
+    if (!out)
         abort();
     memcpy(out, argv, n * sizeof(*out));
     out[n++] = (char *)"-chardev";
-    out[n++] = *monitor;
+    out[n++] = monitors->chardevs[0];
     out[n++] = (char *)"-mon";
     out[n++] = (char *)"chardev=qmp-proxy,mode=control";
+    out[n++] = (char *)"-chardev";
+    out[n++] = monitors->chardevs[1];
+    out[n++] = (char *)"-mon";
+    out[n++] = (char *)"chardev=qmp-proxy-bulk,mode=control";
     return out;
 }
 
 struct instance *instance_start(struct vm *vm, const char *socket, char *const argv[],
-                                       struct err *err)
+                                struct err *err)
 {
     struct instance *instance = instance_new(vm, socket);
-    int listening = sock_listen_at(vm->store->dirfd, socket, err), fd;
-    char *monitor;
+    int dirfd = vm->store->dirfd, fd = -1;
+    struct monitors monitors;
     char **words;
 
-    if (listening < 0) {
-        free(instance);
-        return NULL;
-    }
-    fd = sock_connect_at(vm->store->dirfd, socket, err);
+    if (monitors_listen(&monitors, dirfd, socket, err))
+        fd = sock_connect_at(dirfd, socket, err);
     if (fd >= 0) {
-        words = instance_argv(argv, listening, &monitor);
-        instance->process = process_spawn(vm->base, words, listening, instance_exited, instance,
-                                          err);
+        words = instance_argv(argv, &monitors);
+        instance->process = process_spawn(vm->base, words, monitors.fds, 2, instance_exited,
+                                          instance, err);
         free(words);
-        free(monitor);
     }
-    close(listening);
+    monitors_close(&monitors);
     if (!instance->process) {
         if (fd >= 0)
             close(fd);
-        unlinkat(vm->store->dirfd, socket, 0);
+        unlinkat(dirfd, socket, 0);
+        unlinkat(dirfd, instance_bulk(socket), 0);
         free(instance);
         return NULL;
     }

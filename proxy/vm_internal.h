@@ -26,6 +26,7 @@ struct vm {
     struct instance *main, *next;
     bool ending_main, redirected;
     bool discarding;            /* done_arg is vm_discard_next()'s own */
+    bool end_when_ready;        /* main is to be ended as soon as next answers */
     bool announced;             /* ops->ready() was called */
     vm_done_cb *done;           /* of the one thing that is going on with next or main */
     void *done_arg;

@@ -129,12 +129,24 @@ bool vm_check_next(const struct vm *vm, struct err *err)
 
 void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg)
 {
+    struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
     struct err err = ERR_INIT;
 
+    vm->end_when_ready = false;
+    event_del(vm->timeout);
     if (!vm->main) {
         done(arg, true, NULL);
         return;
     }
+    if (vm->next && !vm->next->link_closed && !link_ready(vm->next->link)) {
+        /* It was found a moment ago, and has not greeted yet. */
+        vm->end_when_ready = true;
+        vm->done = done;
+        vm->done_arg = arg;
+        event_add(vm->timeout, &limit);
+        return;
+    }
+    vm->done = NULL;
     if (!vm_check_next(vm, &err)) {
         done(arg, false, &err);
         err_clear(&err);
@@ -145,6 +157,12 @@ void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg)
     vm->done_arg = arg;
     if (vm->main->process)
         process_signal(vm->main->process, SIGKILL);
+}
+
+static void vm_rename(struct vm *vm, const char *from, const char *to)
+{
+    if (renameat(vm->store->dirfd, from, vm->store->dirfd, to) < 0 && errno != ENOENT)
+        log_warn("cannot rename %s", from);
 }
 
 bool vm_switch(struct vm *vm, struct err *err)
@@ -158,9 +176,8 @@ bool vm_switch(struct vm *vm, struct err *err)
     vm->redirected = false;
     vm->main->socket = STORE_SOCKET;
     /* The VM goes on whatever happens here; only a later proxy would not find it. */
-    if (renameat(vm->store->dirfd, STORE_SOCKET_NEXT, vm->store->dirfd, STORE_SOCKET) < 0 &&
-        errno != ENOENT)
-        log_warn("cannot rename " STORE_SOCKET_NEXT);
+    vm_rename(vm, STORE_SOCKET_NEXT, STORE_SOCKET);
+    vm_rename(vm, STORE_BULK_NEXT, STORE_BULK);
     if (!vm_record_main(vm, &warn)) {
         log_warn("%s", warn.desc);
         err_clear(&warn);

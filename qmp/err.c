@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* How U+0000 is written in a C string. */
+#define ERR_NUL "\xc0\x80"
+
 /* Cuts text that vsnprintf had to shorten back to a whole UTF-8 character, and replaces what is no
  * UTF-8 at all (a file name may hold any byte): jansson refuses to print such a string. */
 static void desc_clean(char *text)
@@ -14,8 +17,19 @@ static void desc_clean(char *text)
 
     while (text[i] != '\0') {
         unsigned char c = (unsigned char)text[i];
-        size_t n = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc2 ? 2 : 0;
-        json_t *probe = n && strnlen(text + i, n) == n ? json_stringn(text + i, n) : NULL;
+        size_t n;
+        json_t *probe;
+
+        if (c < 0x80) {
+            i++;
+            continue;
+        }
+        if (strncmp(text + i, ERR_NUL, 2) == 0) {
+            i += 2;
+            continue;
+        }
+        n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc2 ? 2 : 0;
+        probe = n && strnlen(text + i, n) == n ? json_stringn(text + i, n) : NULL;
 
         if (!probe) {
             text[i++] = '?';
@@ -95,9 +109,25 @@ void err_move(struct err *to, struct err *from)
     *from = (struct err)ERR_INIT;
 }
 
+/* new */
+static json_t *desc_to_json(const char *desc)
+{
+    char text[ERR_DESC_MAX];
+    size_t len = 0;
+
+    while (*desc) {
+        bool nul = strncmp(desc, ERR_NUL, 2) == 0;
+
+        text[len++] = nul ? '\0' : *desc;
+        desc += nul ? 2 : 1;
+    }
+    return json_stringn(text, len);
+}
+
 json_t *err_to_json(const struct err *err)
 {
-    json_t *out = json_pack("{s:s, s:s}", "class", err->class_name, "desc", err->desc);
+    json_t *out = json_pack("{s:s, s:o}", "class", err->class_name, "desc",
+                            desc_to_json(err->desc));
     json_t *data;
 
     assert(err->set);

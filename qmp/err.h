@@ -22,7 +22,7 @@ struct err {
     bool set;
     const char *class_name;     /* static; QMP's error class */
     const char *reason;         /* static; NULL when the error is none of the documented refusals */
-    char desc[ERR_DESC_MAX];    /* one sentence, UTF-8, cut at a character when too long */
+    char desc[ERR_DESC_MAX];    /* one sentence, UTF-8 (U+0000 is C0 80), cut when too long */
     json_t *data;               /* names involved, or NULL; owned */
 };
 

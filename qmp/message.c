@@ -31,6 +31,7 @@ struct place {
 struct envelope {
     struct message *m;
     bool oob_enabled;
+    bool has_execute, has_oob;
     uint32_t members;
 
     enum mistake mistake;
@@ -84,7 +85,6 @@ static void take_execute(struct envelope *e, struct span key, const struct parse
         note_mistake(e, MISTAKE_NOT_STRING, key, place);
     } else if (!e->exec_key.at) {
         e->m->execute = value->text;
-        e->m->oob = jstring_is(key, "exec-oob");
         e->exec_key = key;
         e->exec_place = place;
     } else if (place_before(place, e->exec_place)) {
@@ -102,7 +102,11 @@ static void take_member(struct span key, const struct parse_value *value, void *
     struct envelope *e = opaque;
     struct place place = { .bucket = key_bucket(key), .index = e->members++ };
 
-    if (jstring_is(key, "execute") || (e->oob_enabled && jstring_is(key, "exec-oob"))) {
+    if (jstring_is(key, "execute")) {
+        e->has_execute = true;
+        take_execute(e, key, value, place);
+    } else if (e->oob_enabled && jstring_is(key, "exec-oob")) {
+        e->has_oob = true;
         take_execute(e, key, value, place);
     } else if (jstring_is(key, "arguments")) {
         e->m->arguments = value->text;
@@ -170,6 +174,7 @@ bool message_parse_request(const char *text, size_t len, bool oob_enabled, struc
         return false;
     }
     m->text = top.text;
+    m->oob = e.has_oob && !e.has_execute; /* whatever else is wrong (monitor/qmp.c, qmp_is_oob) */
     if (top.first != TOKEN_LCURLY) {
         err_set(err, NULL, "QMP input must be a JSON object");
         return false;

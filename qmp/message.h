@@ -28,7 +28,7 @@ struct message {
     struct span execute;        /* the value of execute or exec-oob, quotes included */
     struct span arguments;      /* the value; at is NULL without one */
     bool has_id;
-    bool oob;                   /* exec-oob instead of execute */
+    bool oob;                   /* exec-oob instead of execute; holds after an envelope error */
     bool name_long;             /* the name was cut to fit into command */
     bool name_escaped;          /* the name was written with \ escapes */
     char command[MESSAGE_COMMAND_MAX];  /* the name, decoded; U+0000 in it is C0 80 */

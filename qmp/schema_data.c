@@ -54,9 +54,11 @@ const char *const schema_entries[] = {
            OPTIONAL("job-id", "str") ","
            OPTIONAL("dry-run", "bool")),
 
-    /* The command of QEMU's own takes job-id, tag and devices. */
+    /* The command of QEMU's own takes job-id, tag and devices.  job-id stays as it is there, though
+     * ours does without: what needs no argument at all is taken for a query that may be tried
+     * (QEMU tests/qtest/qmp-cmd-test.c). */
     OBJECT("SnapshotDeleteArgs",
-           OPTIONAL("job-id", "str") ","
+           MEMBER("job-id", "str") ","
            OPTIONAL("tag", "str") ","
            OPTIONAL("devices", "[str]") ","
            OPTIONAL("name", "str") ","

@@ -96,7 +96,7 @@ char *splice_request(const struct message *m, const char *id, size_t *len)
     return out_end(&out, len);
 }
 
-/* One string of a client as every reader takes it: in double quotes, U+0000 escaped. */
+/* One string of a client as every reader takes it: in double quotes, U+0000 and DEL escaped. */
 static const char *put_strict_string(struct out *out, const char *p, const char *end)
 {
     const char *stop = string_end(p, end) - 1;
@@ -111,6 +111,8 @@ static const char *put_strict_string(struct out *out, const char *p, const char 
             p++;
         } else if (p[0] == '"') {
             put_text(out, "\\\"");
+        } else if (p[0] == '\x7f') {
+            put_text(out, "\\u007F");
         } else if (p[0] == '\xc0') {
             put_text(out, "\\u0000");
             p++;
@@ -131,16 +133,15 @@ static void put_id(struct out *out, struct span id)
             p = put_strict_string(out, p, end);
             continue;
         }
-        if (!is_space(*p))
-            put(out, p, 1);
+        put(out, is_space(*p) ? " " : p, 1);
         p++;
     }
 }
 
-/* The most that put_id() makes of an id: C0 80 becomes six bytes. */
+/* The most that put_id() makes of an id: DEL becomes six bytes. */
 static size_t id_most(struct span id)
 {
-    return id.len * 3;
+    return id.len * 6;
 }
 
 char *splice_id(struct span id, size_t *len)

@@ -34,7 +34,7 @@ char *splice_reply(const char *text, size_t text_len, const struct message_reply
  * dialect allows (single quotes, ...) is understood.  flags: jansson's. */
 json_t *splice_arguments(const struct message *m, size_t flags);
 
-/* new: the client's id as strict JSON on one line: double quotes, no whitespace between tokens. */
+/* new: the client's id as strict JSON on one line: in double quotes, whitespace is blanks. */
 char *splice_id(struct span id, size_t *len);
 
 #endif

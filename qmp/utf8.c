@@ -84,7 +84,7 @@ void utf8_clean(char *out, size_t size, const char *text, size_t len)
     for (size_t i = 0, used; i < len && text[i]; i += used) {
         int32_t c = utf8_decode(text + i, len - i, &used);
         char bytes[4];
-        size_t n = utf8_encode(bytes, c > 0 ? c : REPLACEMENT);
+        size_t n = utf8_encode(bytes, c >= 0 ? c : REPLACEMENT);
 
         if (o + n >= size)
             break;

@@ -22,8 +22,8 @@ int32_t utf8_decode(const char *s, size_t n, size_t *used);
 /* Writes a valid character, returns its length.  No NUL is added. */
 size_t utf8_encode(char out[4], int32_t c);
 
-/* Copies text up to a NUL for people to read: what is wrong becomes U+FFFD, and so does C0 80, as
- * the result is a C string; it is cut at a character to fit into size. */
+/* Copies text up to a NUL for people to read: what is wrong becomes U+FFFD; U+0000 stays C0 80.  It is
+ * cut at a character to fit into size. */
 void utf8_clean(char *out, size_t size, const char *text, size_t len);
 
 #endif

@@ -111,8 +111,7 @@ def split(answers, count):
 
 
 def same_text(a, b):
-    # U+0000 cannot be in an err of ours, and a sentence of ours is cut earlier.
-    a, b = (text.replace("\0", "\ufffd") for text in (a, b))
+    # A sentence of ours is cut earlier than QEMU's.
     return a == b or (len(b.encode()) > 960 and a.encode()[:850] == b.encode()[:850])
 
 

@@ -34,6 +34,28 @@ static void print_id(const struct message *m)
     free(id);
 }
 
+/* The name as message.command has it, which decides what is done with the request; where that was
+ * cut, as it was written. */
+static void print_name(const struct message *m)
+{
+    char decoded[MESSAGE_COMMAND_MAX];
+    size_t len = 0;
+    json_t *name;
+    char *text;
+
+    for (const char *p = m->command; *p; p++) {
+        bool null = p[0] == '\xc0' && p[1] == '\x80';
+
+        decoded[len++] = null ? '\0' : *p;
+        p += null;
+    }
+    name = m->name_long ? NULL : json_stringn(decoded, len);
+    text = name ? json_dumps(name, JSON_ENCODE_ANY) : splice_id(m->execute, &len);
+    printf("{\"command\": %s", text);
+    free(text);
+    json_decref(name);
+}
+
 static void print_error(const struct err *err, const struct message *m)
 {
     json_t *error = err_to_json(err);
@@ -50,19 +72,15 @@ static void print_message(struct span text)
 {
     struct err err = ERR_INIT;
     struct message m;
-    size_t len;
-    char *name;
 
     if (!message_parse_request(text.at, text.len, oob_enabled, &m, &err)) {
         print_error(&err, &m);
         err_clear(&err);
         return;
     }
-    name = splice_id(m.execute, &len);
-    printf("{\"command\": %s", name);
+    print_name(&m);
     print_id(&m);
     printf("}\n");
-    free(name);
 }
 
 static void feed(struct framer *framer, const char *data, size_t len)

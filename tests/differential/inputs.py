@@ -59,7 +59,9 @@ ENVELOPES = [
     b'{"execute":"query-name","exec-oob":"query-yank"}', b'{"exec-oob":"query-yank","execute":"x"}',
     b'{"exec-oob":"x","execute":1}', b'{"exec-oob":"query-name","id":9}', b'{"exec-oob":"nothing"}',
     b'{"exec-oob":"query-yank","arguments":1}', b'{"\'":1}', b'{"\\"":1}', b'{"a\\nb\\t\x7f":1}',
-    b'{"aa":1,"aq":2}', b'{"aq":1,"aa":2}',
+    b'{"aa":1,"aq":2}', b'{"aq":1,"aa":2}', b'{"execute":"x","id":1,"\\u0069d":2}',
+    b'{"execute":"x","\\u0065xecute":"y"}', b'{"execute":"x","arguments":{"a":1,"\\u0061":2}}',
+    b'{"execute":"x","arguments":{"a":{"b":1,"b":2}},"id":1}',
     b'{"' + b"k" * 2000 + b'":1}', b'{"execute":"' + b"n" * 800 + b'"}',
 ]
 
@@ -73,11 +75,17 @@ IDS = [
     b"1e308", b"1e400", b"-1e400", b"5e-324", b'"\\u0041\\/"', b'"\\ud83d\\ude00"',
     b'"\xc3\xa9\x7f"',
     b'"\xc0\x80\\u0000"', b'{ "b" : 1 ,\n "a" : [ ] }', b'"\\b\\f\\n\\r\\t\\\\\\""',
-    b"'\\/ \xf0\x9f\x98\x80'",
+    b"'\\/ \xf0\x9f\x98\x80'", b'"' + b"\xc0\x80" * 9 + b'"', b"'" + b'"' * 9 + b"'",
 ]
 
 NAMES = [b"query-name", b"query-version", b"query-commands-x", b"query-yank", b"x", b"no-such",
          b"qu\\u0065ry"]
+# What a name may be made of; in double quotes.
+NAME_PARTS = [
+    b"query", b"-", b"x", b"Q", b"_", b".", b" ", b"0", b"%s", b"'", b'\\"', b"\\\\", b"\\/",
+    b"\\n", b"\\b", b"\\u0041", b"\\u00e9", b"\\u20AC", b"\\ud83d\\ude00", b"\\u0000", b"\\u001f",
+    b"\x7f", b"\xc0\x80", b"\xc3\xa9", b"\xe2\x82\xac", b"\xf0\x9f\x98\x80", b"{", b"]", b",", b":",
+]
 KEYS = [b"execute", b"exec-oob", b"arguments", b"id", b"foo", b"a", b"b", b"", b"\\u0069d",
         b"\xc3\xa9"]
 TOKENS = [b"{", b"}", b"[", b"]", b",", b":", b"1", b"-2", b"0", b"1.5e3", b"true", b"null",
@@ -103,7 +111,8 @@ def depths(_rng, _count):
     return cases
 
 
-def value(rng, depth):
+def value(rng, depth, unique=False):
+    """Of any type; unique: no key comes twice in an object, and all of them are strings."""
     kind = rng.randrange(9 if depth else 6)
     if kind == 0:
         return rng.choice([b"true", b"false", b"null"])
@@ -116,9 +125,13 @@ def value(rng, depth):
         return quote + rng.choice([b"", b"abc", b"\\n", b"\\u00e9", b"\xc3\xa9", b"\\\\",
                                    b"\\'"]) + quote
     if kind < 8:
-        return b"{" + b",".join(b'"' + rng.choice(KEYS) + b'":' + value(rng, depth - 1)
-                                for _ in range(rng.randrange(4))) + b"}"
-    return b"[" + b", ".join(value(rng, depth - 1) for _ in range(rng.randrange(4))) + b"]"
+        keys = [rng.choice(KEYS) for _ in range(rng.randrange(4))]
+        if unique:      # "\\u0069d" is "id"
+            keys = dict.fromkeys(key.replace(b"\\u0069", b"i") for key in keys)
+        return b"{" + b",".join(b'"' + key + b'":' + value(rng, depth - 1, unique)
+                                for key in keys) + b"}"
+    return b"[" + b", ".join(value(rng, depth - 1, unique)
+                             for _ in range(rng.randrange(4))) + b"]"
 
 
 def message(rng, keys=KEYS):
@@ -134,6 +147,28 @@ def message(rng, keys=KEYS):
     space = rng.choice([b"", b"", b" ", b"\n ", b"\t\r\n"])
     return (b"{" + (b"," + space).join(b'"' + k + b'":' + space + v for k, v in members) + space
             + b"}" + rng.choice([b"", b"\n", b"\r\n"]))
+
+
+def request(rng):
+    """A request that is right: QEMU says which name it read."""
+    name = b"".join(rng.choice(NAME_PARTS) for _ in range(rng.choice([1, 2, 3, 5, 9])))
+    quote = b'"'
+    if rng.random() < 0.3 and b"'" not in name:
+        name, quote = name.replace(b'\\"', b'"'), b"'"
+    space = rng.choice([b"", b"", b" ", b"\n ", b"\t\r\n"])
+    members = [rng.choice([b'"execute"', b"'execute'", b'"\\u0065xecute"', b'"exec\\u0075te"'])
+               + space + b":" + space + quote + name + quote]
+    if rng.random() < 0.6:
+        members.append(b'"id":' + space + (rng.choice(IDS) if rng.random() < 0.6
+                                           else value(rng, 2, unique=True)))
+    if rng.random() < 0.4:
+        members.append(b"'arguments':" + space + b'{"a":' + value(rng, 2, unique=True) + b"}")
+    rng.shuffle(members)
+    return b"{" + space + (space + b"," + space).join(members) + b"}" + rng.choice([b"", b"\r\n"])
+
+
+def requests(rng, count):
+    return [request(rng) for _ in range(count)]
 
 
 def messages(rng, count):
@@ -199,6 +234,7 @@ GROUPS = [
     ("hand-made", hand_made, False, 65536),
     ("hand-made, byte by byte", hand_made, False, 1),
     ("depth", depths, False, 7),
+    ("requests", requests, False, 4),
     ("messages", messages, False, 65536),
     ("mutated", mutated, False, 5),
     ("token soup", soup, False, 3),

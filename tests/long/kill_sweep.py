@@ -44,7 +44,7 @@ OPERATIONS = {
     "delete_root": ("snapshot-delete", {"name": "s1"}),
 }
 KINDS = ("hot", "cold", "qemu")
-STATE_FILES = {"state.json", "process.json", "qemu.pid", "qemu.sock", "memory"}
+STATE_FILES = {"state.json", "process.json", "qemu.pid", "qemu.sock", "qemu.bulk.sock", "memory"}
 # What durable writes leave when they are broken off; the next one of the same file takes it over.
 HALF_WRITTEN = {".state.json.tmp", ".journal.json.tmp", ".process.json.tmp", ".qemu.pid.tmp"}
 NEAR = 3                # turns that a guest may be ahead of what it printed

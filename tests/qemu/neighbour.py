@@ -3,7 +3,7 @@
 """A bad neighbour: a client of the proxy that takes more than its share, until its standard input
 ends.  Prints "ready" when it has begun, and at the end what it saw, as JSON.
 
-    neighbour.py ADDRESS deaf|flood|token|dying|crowd[N]
+    neighbour.py ADDRESS deaf|flood|token|large|dying|crowd[N]
 """
 
 import json
@@ -93,6 +93,24 @@ def token(address):
     return {"sent": sent}
 
 
+def large(address):
+    """Commands of a megabyte, which QEMU reads byte by byte, one behind the other."""
+    answers = 0
+    with connect(address) as sock:
+        send(sock, NEGOTIATE)
+        command = b'{"execute":"query-status","arguments":{"x":"%s"}}' % (b"x" * (1 << 20))
+        going = send(sock, command)
+        ready()
+        while going:
+            try:
+                answers += sock.recv(1 << 16).count(b"\n")
+            except (TimeoutError, socket.timeout):
+                going = not over.is_set()
+                continue
+            going = send(sock, command)
+    return {"answers": answers}
+
+
 def dying(address):
     """Comes, says half a message, goes."""
     first, times = True, 0
@@ -130,7 +148,7 @@ def main():
     if kind.startswith("crowd"):
         result = crowd(address, int(kind[5:] or 1000))
     else:
-        result = {"deaf": deaf, "flood": flood, "token": token, "dying": dying}[kind](address)
+        result = {"deaf": deaf, "flood": flood, "token": token, "large": large, "dying": dying}[kind](address)
     print(json.dumps(result))
 
 

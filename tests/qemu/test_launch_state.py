@@ -236,6 +236,34 @@ def test_a_pid_file_that_cannot_be_written_is_an_error_as_it_is_for_qemu(t):
     assert done.returncode == 1 and "/no/such/folder/pid" in done.stderr, done
 
 
+def test_a_vm_without_a_name_leaves_a_folder_only_when_there_is_something_to_keep(t):
+    home = t.path("state")
+    for snapshot in (False, True):
+        disks = oracle.make_disks(t.dir, ("qcow2",), prefix=f"d{snapshot}")
+        proxy = vm.Proxy(t, disks, name=f"v{snapshot}")
+        line = [vm.PROXY_BIN, "-l", proxy.address, "--", vm.QEMU, *proxy.qemu_args]
+        proxy.command_line = lambda line=line: line
+        # root's folder is not this test's: a mount of its own hides it.
+        if os.geteuid() == 0:
+            harness.requires(subprocess.run(["unshare", "-m", "true"], check=False,
+                                            capture_output=True).returncode == 0,
+                             "this root may not mount")
+            home.mkdir(exist_ok=True)
+            script = f"mkdir -p /var/lib && mount --bind {home} /var/lib && exec \"$@\""
+            wrapped = ["unshare", "-m", "sh", "-c", script, "sh", *line]
+            proxy.command_line = lambda wrapped=wrapped: wrapped
+        proxy.start(env={"XDG_STATE_HOME": str(home)})
+        if snapshot:
+            proxy.command("snapshot-create", {"name": "s", "memory": "none"}, timeout=20)
+        folders = list((home / "qmp-proxy").iterdir())
+        equal(len(folders), 1, "folders while it runs")
+        proxy.command("quit")
+        equal(proxy.wait(), 0, "exit status")
+        equal(folders[0].exists(), snapshot, f"a folder stays, with a snapshot: {snapshot}")
+        if snapshot:
+            shutil.rmtree(folders[0])
+
+
 # ---- attach ----
 
 class Attached(vm.Proxy):

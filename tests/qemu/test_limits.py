@@ -109,6 +109,10 @@ def test_who_sends_an_endless_token_costs_others_nothing(t):
     costs_nothing(t, vm.Proxy(t).start(), "token", 256)
 
 
+def test_who_sends_large_commands_costs_others_nothing(t):
+    costs_nothing(t, vm.Proxy(t).start(), "large", 64)
+
+
 def test_a_thousand_connections_cost_others_nothing(t):
     costs_nothing(t, vm.Proxy(t, options=["--max-clients", "2000"]).start(), "crowd", 96)
 

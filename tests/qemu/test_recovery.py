@@ -84,7 +84,8 @@ class Scene:
         memory = {s["memory"]["file"] for s in record["snapshots"] if "memory" in s}
         harness.equal({str(path) for path in (self.p.state / "memory").iterdir()}, memory, "memory")
         names = {path.name for path in self.p.state.iterdir()}
-        harness.equal(names - {"state.json", "process.json", "qemu.pid", "qemu.sock", "memory"},
+        harness.equal(names - {"state.json", "process.json", "qemu.pid", "qemu.sock",
+                                  "qemu.bulk.sock", "memory"},
                       set(), "files in the state folder")
 
     def remaining(self):

@@ -160,7 +160,7 @@ def test_ids_come_back_as_they_were_written(t):
     client = proxy.client()
     for text in ('1', '-0', '1.0', '0.1', '1e5', '18446744073709551615', '-9223372036854775808',
                  'true', 'false', 'null', '""', '"a b"', '"\\u0000"', '"\\u00e4ä€"', '"\\"\\\\"',
-                 '[]', '[1,[2,{"b":1,"a":[null]}]]', '{}', '{"b":1,"a":2.50}', '"\x7f"',
+                 '[]', '[1,[2,{"b":1,"a":[null]}]]', '{}', '{"b":1,"a":2.50}', '"\\u007f"', '[ 1, {"a" : null} ]',
                  '"%d %s"', '"' + 'x' * 20000 + '"'):
         for command in ("query-status", "no-such-command", "query-snapshots", "query-commands"):
             client.send_raw(f'{{"execute":"{command}","id":{text}}}\n')

@@ -132,13 +132,30 @@ static void long_sentences_are_cut_at_a_character(void **state)
     }
 }
 
+static void a_nul_in_the_sentence_is_shown_as_qemu_does(void **state)
+{
+    struct err err = ERR_INIT;
+    json_t *error;
+    char *text;
+
+    (void)state;
+    err_set(&err, NULL, "a\xc0\x80" "b");
+    assert_string_equal(err.desc, "a\xc0\x80" "b");
+    error = err_to_json(&err);
+    text = json_dumps(json_object_get(error, "desc"), JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+    assert_string_equal(text, "\"a\\u0000b\"");
+    free(text);
+    json_decref(error);
+    err_clear(&err);
+}
+
 static void bytes_that_are_no_utf8_become_question_marks(void **state)
 {
     static const struct {
         const char *in, *out;
     } rows[] = {
         { "a\xff" "b", "a?b" },
-        { "\xc0\x80", "??" },               /* an overlong NUL */
+        { "\xc0\x81", "??" },               /* an overlong U+0001 */
         { "\xed\xa0\x80", "???" },          /* a surrogate */
         { "\xf4\x90\x80\x80", "????" },     /* above U+10FFFF */
         { "\xe2\x82", "??" },               /* ends inside a character */
@@ -205,6 +222,7 @@ int main(void)
         cmocka_unit_test(json_is_a_copy),
         cmocka_unit_test(names_add_up_and_nothing_is_ignored),
         cmocka_unit_test(long_sentences_are_cut_at_a_character),
+        cmocka_unit_test(a_nul_in_the_sentence_is_shown_as_qemu_does),
         cmocka_unit_test(bytes_that_are_no_utf8_become_question_marks),
         cmocka_unit_test(prefix_says_what_was_tried),
         cmocka_unit_test(moving_leaves_the_old_owner_clear),

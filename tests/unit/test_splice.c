@@ -118,7 +118,7 @@ static void a_reply_gets_the_clients_id(void **state)
 {
     (void)state;
     expect_reply("{\"return\": {\"id\": 1}, \"id\": \"p.1\"}", "[1, 2]",
-                 "{\"return\": {\"id\": 1}, \"id\": [1,2]}\r\n");
+                 "{\"return\": {\"id\": 1}, \"id\": [1, 2]}\r\n");
     expect_reply("{\"id\": \"p.1\", \"error\": {\"class\": \"DeviceNotFound\"}}\r\n", "1.0",
                  "{\"id\": 1.0, \"error\": {\"class\": \"DeviceNotFound\"}}\r\n");
 }
@@ -144,7 +144,7 @@ static void a_reply_is_one_line(void **state)
 {
     (void)state;
     expect_reply("{\r\n    \"return\": {\r\n    },\r\n    \"id\": 5\r\n}\r\n", "{\n\"a\" :\r\n 1}",
-                 "{      \"return\": {      },      \"id\": {\"a\":1}  }\r\n");
+                 "{      \"return\": {      },      \"id\": { \"a\" :   1}  }\r\n");
 }
 
 static void expect_id(const char *id, const char *expected)
@@ -171,7 +171,8 @@ static void a_clients_id_comes_back_as_strict_json(void **state)
     expect_id("'\\\"'", "\"\\\"\"");
     expect_id("\"a\xc0\x80\"", "\"a\\u0000\"");
     expect_id("\"\\u0041\\/ \xc3\xa9\"", "\"\\u0041\\/ \xc3\xa9\"");
-    expect_id("{ 'a' : [ 1.0 ,\n'' ] }", "{\"a\":[1.0,\"\"]}");
+    expect_id("{ 'a' : [ 1.0 ,\n'' ] }", "{ \"a\" : [ 1.0 , \"\" ] }");
+    expect_id("[1,\t2]", "[1, 2]");
     expect_id("1e400", "1e400");
 }
 

@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""conformance_script_vm: the part of the session that is about the guest: queries, configuration,
+block jobs, the run state, migration, internal snapshots, descriptors.
+
+The scenes are played in this order on one guest, and what one leaves the next one finds."""
+
+import json
+
+from conformance_play import NEGOTIATE, OOB, Fd, Repeat, Scene, Step
+
+IMAGES = ("create -q -f qcow2 base.qcow2 4M", "create -q -f qcow2 -F qcow2 -b base.qcow2 top.qcow2",
+          "create -q -f qcow2 -F qcow2 -b base.qcow2 top2.qcow2",
+          "create -q -f qcow2 vmstate.qcow2 64K", "create -q -f raw raw.img 1M")
+
+
+def q(command, arguments=None, n=1, until=None, **more):
+    """A command as a step.  Keywords: "_" becomes "-"."""
+    return Step(text(command, arguments, **more), n=n, until=until)
+
+
+def text(command, arguments=None, **more):
+    message = {"execute": command, "id": command}
+    arguments = {**(arguments or {}), **{key.replace("_", "-"): more[key] for key in more}}
+    if arguments:
+        message["arguments"] = arguments
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def hmp(line):
+    return q("human-monitor-command", command_line=line)
+
+
+def transaction(*actions, **more):
+    return q("transaction", actions=[{"type": kind, "data": data} for kind, data in actions],
+        **more)
+
+
+def add(driver, name, **more):
+    return q("blockdev-add", driver=driver, node_name=name, **more)
+
+
+QUERIES = [q("query-" + name) for name in (
+    "status", "version", "name", "uuid", "kvm", "machines", "cpu-definitions",
+    "command-line-options", "block",
+    "blockstats", "pci", "jobs", "block-jobs", "named-block-nodes", "iothreads",
+    "memory-size-summary", "migrate",
+    "migrate-capabilities", "migrate-parameters", "chardev-backends", "hotpluggable-cpus", "memdev",
+    "memory-devices", "mice", "acpi-ospm-status", "balloon", "tpm", "tpm-models", "tpm-types",
+    "rx-filter", "vnc",
+    "vnc-servers", "spice", "target", "vm-generation-id", "dump", "dump-guest-memory-capability",
+    "sev", "sgx",
+    "replay", "colo-status", "fdsets", "display-options", "dirty-rate", "stats", "stats-schemas",
+    "block-exports",
+    "current-machine", "audiodevs", "cryptodev", "xen-replication-status", "nothing",
+    "migrationthreads",
+    "vcpu-dirty-limit", "gic-capabilities", "firmware")] + [
+    q("query-command-line-options", option="drive"), q("query-command-line-options",
+        option="nothing"),
+    q("query-cpu-model-expansion", type="static", model={"name": "qemu64"}),
+    q("query-stats", target="vm"),
+    q("query-named-block-nodes", flat=True), q("query-blockstats", query_nodes=True),
+    q("query-status", x=1),
+    q("x-debug-query-block-graph"), q("x-query-irq"), q("x-query-rdma"), q("x-query-roms"),
+    q("device-list-properties", typename="virtio-blk-pci"),
+    q("device-list-properties", typename="nothing"),
+    q("qom-list-types"), q("qom-list-types", abstract=True, implements="device"),
+    q("qom-list-types", abstract=1),
+    q("qom-list-properties", typename="pc-i440fx-7.2-machine"), q("qom-list", path="/"),
+    q("qom-list", path="/machine"), q("qom-list", path="/machine/peripheral/disk0"),
+    q("qom-list", path="/nowhere"), q("qom-list", path="machine"),
+    q("qom-get", path="/machine", property="type"),
+    q("qom-get", path="/machine/peripheral/disk0", property="drive"),
+    q("qom-get", path="/machine/peripheral/disk0", property="nothing"),
+    q("qom-set", path="/machine/peripheral/disk0", property="drive", value=1),
+]
+HUMAN = [hmp(line) for line in (
+    "info version", "info status", "info name", "info uuid", "info qtree", "info block",
+    "info pci", "info registers",
+    "info qom-tree", "info network", "info irq", "info jobs", "info snapshots", "info usb",
+    "info roms",
+    "help", "help info", "info", "nothing", "", "print 1+1", "print 0x7fffffffffffffff", "p/x -1",
+    "p 1/0", "x /2xb 0",
+    "xp /8xw 0xffff0", "xp /x", "info status extra", "stop extra", "device_del nobody",
+    "drive_del nobody",
+    "commit nobody", "block_resize nobody 1", "log nothing", "sum 0 10", "i /b 0x80",
+    "object_add nothing",
+    "info version\u0000x", "print \"\u00e4", "savevm", "delvm nobody", "loadvm nobody",
+    "o /w 0x80 0")] + [
+    # 6 MB, several reads and writes on the way.
+    hmp("xp /500000xw 0"), hmp("xp /300000xb 0xf0000"), q("human-monitor-command"),
+    q("human-monitor-command", command_line="info cpus", cpu_index=7),
+    q("human-monitor-command", command_line="info registers", cpu_index=0),
+    q("human-monitor-command", command_line=1)]
+OBJECTS = [
+    q("object-add", qom_type="iothread", id="io0"), q("object-add", qom_type="iothread", id="io0"),
+    q("object-add", qom_type="nothing", id="o"), q("object-add", qom_type="iothread"),
+    q("object-add", id="o"),
+    q("object-add", qom_type="iothread", id="1bad"), q("object-add", qom_type="iothread", id="io1",
+        x=1),
+    q("object-add", qom_type="secret", id="sec0", data="s"),
+    q("object-add", qom_type="secret", id="sec1"),
+    q("object-add", qom_type="throttle-group", id="tg0", limits={"iops-total": 18014398509481984}),
+    q("object-add", qom_type="throttle-group", id="tg1", limits={"iops-total": -1}),
+    q("object-add", qom_type="memory-backend-ram", id="m0", size=4096),
+    q("object-add", qom_type="memory-backend-ram", id="m1", size=9223372036854775808),
+    q("object-add", qom_type="memory-backend-ram", id="m1", size=0), q("query-memdev"),
+    q("qom-list", path="/objects"), q("qom-get", path="/objects/io0", property="poll-max-ns"),
+    q("qom-set", path="/objects/io0", property="poll-max-ns", value=9223372036854775807),
+    q("qom-get", path="/objects/io0", property="poll-max-ns"),
+    q("qom-set", path="/objects/io0", property="poll-max-ns", value=9223372036854775808),
+    q("qom-set", path="/objects/io0", property="poll-max-ns", value="1"),
+    q("qom-get", path="io0", property="type"),
+    q("qom-get", path="/objects/tg0", property="limits"), q("object-del", id="nobody"),
+    q("object-del", id="m0"),
+    q("object-del", id="m0"), q("object-del", id="sec0"), q("object-del", id="tg0"),
+    q("object-del", id="io0"),
+    Step(b"".join(text("object-add", {"qom-type": "iothread", "id": f"p{n}"}) for n in range(9)),
+        n=9),
+    Step(b"".join(text("object-del", {"id": f"p{n}"}) for n in range(9)), n=9),
+    q("qom-list", path="/objects"),
+]
+DEVICES = [
+    q("device_add", driver="usb-tablet", id="tab", bus="xhci.0"),
+    q("device_add", driver="usb-tablet", id="tab"),
+    q("device_add", driver="nothing"), q("device_add", id="x"),
+    q("device_add", driver="usb-tablet", x=1),
+    q("device_add", driver="virtio-blk-pci", id="d1"), q("device_add", driver="virtio-blk-pci",
+        drive="nobody"),
+    q("device_add", driver="virtio-rng-pci", id="rng", addr="9"), q("query-pci"),
+    q("device_del", id="nobody"),
+    q("device_del", id="tab", n=2), q("device_del", id="tab"),
+    q("netdev_add", type="hubport", id="n0", hubid=0), q("netdev_add", type="hubport", id="n0",
+        hubid=0),
+    q("netdev_add", type="nothing", id="n1"), q("netdev_add", type="user", id="n1",
+        net="300.0.0.0/8"),
+    q("device_add", driver="usb-net", id="net0", netdev="n0"), q("set_link", name="n0", up=False),
+    q("set_link", name="nobody", up=True), hmp("info network"), q("query-rx-filter"),
+    q("device_del", id="net0", n=2), q("netdev_del", id="n0"), q("netdev_del", id="n0"),
+    q("chardev-add", id="c0", backend={"type": "null", "data": {}}),
+    q("chardev-add", id="c0", backend={"type": "null", "data": {}}),
+    q("chardev-add", id="c1", backend={"type": "nothing", "data": {}}), q("chardev-add", id="c1"),
+    q("chardev-add", id="c1", backend={"type": "file", "data": {"out": "chardev.out"}}),
+    q("chardev-change", id="c0", backend={"type": "ringbuf", "data": {"size": 3}}),
+    q("chardev-change", id="c0", backend={"type": "ringbuf", "data": {"size": 16}}),
+    q("ringbuf-write", device="c0", data="0123456789\u0001\u00e4"),
+    q("ringbuf-read", device="c0", size=100),
+    q("ringbuf-read", device="c1", size=100), q("ringbuf-read", device="c0", size=-1),
+    q("chardev-remove", id="c0"),
+    q("chardev-remove", id="c0"), q("chardev-remove", id="c1"),
+    q("chardev-add", id="ring", backend={"type": "ringbuf", "data": {"size": 1 << 20}}),
+    *(q("ringbuf-write", device="ring", data="\u0001\u00e4" * 4000) for _ in range(3)),
+    q("ringbuf-write", device="ring", data="not base64", format="base64"),
+    q("ringbuf-write", device="ring", data="AAEC" * 9000 + "/w==", format="base64"),
+    q("ringbuf-read", device="ring", size=1 << 20), q("ringbuf-read", device="ring", size=1 << 20),
+    q("chardev-remove", id="ring"), q("chardev-send-break", id="nobody"),
+]
+BLOCK = [
+    add("null-co", "n1", size=1048576), add("null-co", "n1"), add("nothing", "n2"),
+    add("null-co", "n2", x=1),
+    add("null-co", "1bad"), q("blockdev-add", driver="null-co"),
+    add("file", "fraw", filename="raw.img"), add("raw", "raw", file="fraw"),
+    add("file", "f2", filename="nowhere"),
+    add("file", "fbase", filename="base.qcow2"), add("qcow2", "base", file="fbase", backing=None),
+    hmp('qemu-io base "write -q 0 4M"'),
+    add("qcow2", "ftop", file={"driver": "file", "filename": "top.qcow2", "node-name": "file"},
+        backing="base"),
+    q("query-named-block-nodes"), q("blockdev-del", node_name="fbase"),
+    q("blockdev-del", node_name="null0"),
+    q("blockdev-del", node_name="nobody"), q("blockdev-del"),
+    add("copy-on-read", "cor", file="ftop"),
+    q("blockdev-reopen", options=[{"driver": "raw", "node-name": "raw", "file": "fraw",
+        "read-only": True}]),
+    q("blockdev-reopen", options=[{"driver": "raw", "node-name": "nobody", "file": "fraw"}]),
+    q("blockdev-reopen", options=[{"driver": "raw", "node-name": "raw", "file": "fraw"}]),
+    q("block_resize", node_name="raw", size=2097152), q("block_resize", node_name="raw", size=-1),
+    q("block_resize", node_name="raw", size=18446744073709551615),
+    q("blockdev-del", node_name="cor"),
+    q("block_set_io_throttle", id="disk0", bps=1, bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=0),
+    q("block-dirty-bitmap-add", node="base", name="bm0"),
+    q("block-dirty-bitmap-add", node="base", name="bm0"),
+    q("block-dirty-bitmap-add", node="base", name="bm1", granularity=3),
+    transaction(("block-dirty-bitmap-add", {"node": "base", "name": "bm1"}),
+                ("block-dirty-bitmap-disable", {"node": "base", "name": "bm0"})),
+    transaction(("block-dirty-bitmap-clear", {"node": "base", "name": "bm1"}),
+                ("block-dirty-bitmap-disable", {"node": "base", "name": "nobody"})),
+    transaction(("abort", {})), transaction(), transaction(("nothing", {})),
+    q("transaction", actions={}),
+    transaction(("block-dirty-bitmap-remove", {"node": "base", "name": "bm0"}),
+                ("block-dirty-bitmap-remove", {"node": "base", "name": "bm1"})),
+    transaction(("abort", {}), properties={"completion-mode": "grouped"}), q("query-block"),
+    q("blockdev-snapshot-sync", node_name="nobody", snapshot_file="x"),
+    q("blockdev-snapshot", node="n1", overlay="n1"),
+    q("blockdev-snapshot-internal-sync", device="nobody", name="s"),
+    q("change-backing-file", device="x"),
+    q("blockdev-snapshot-delete-internal-sync", device="disk0", name="s"), q("eject", id="disk0"),
+    q("blockdev-open-tray", id="disk0"), q("blockdev-change-medium", id="nobody", filename="x"),
+    q("nbd-server-stop"), q("nbd-server-start", addr={"type": "unix", "data": {"path": "nbd"}}),
+    q("nbd-server-start", addr={"type": "unix", "data": {"path": "nbd"}}),
+    q("nbd-server-add", device="n1"),
+    q("nbd-server-add", device="n1"), q("nbd-server-add", device="nobody"),
+    q("query-block-exports"),
+    q("nbd-server-remove", name="n1", n=2), q("nbd-server-remove", name="n1"), q("nbd-server-stop"),
+    q("block-export-add", type="nbd", id="e", node_name="n1"), q("block-export-del", id="e"),
+]
+DISMISSED = b'"status": "null"'
+READY = b'"status": "ready"'
+JOBS = [
+    q("job-dismiss", id="nobody"), q("job-cancel", id="nobody"), q("job-complete", id="nobody"),
+    q("job-pause", id="j"),
+    q("block-job-cancel", device="nobody"), q("block-job-set-speed", device="nobody", speed=1),
+    q("query-jobs"),
+    q("blockdev-create", job_id="c", options={"driver": "qcow2", "file": "fraw", "size": 65536},
+        until=b'"concluded"'),
+    q("query-jobs"), q("job-dismiss", id="c", n=2), q("job-dismiss", id="c"),
+    q("blockdev-create", job_id="c", options={"driver": "qcow2", "file": "fraw", "size": 1},
+        until=b'"concluded"'),
+    q("query-jobs"), q("job-dismiss", id="c", n=2), q("blockdev-create", job_id="1bad",
+        options={"driver": "raw"}),
+    q("block-commit", device="ftop", job_id="1bad"), q("block-commit", device="nobody"),
+    add("null-co", "target", size=1048576),
+    add("qcow2", "ftop2", file={"driver": "file", "filename": "top2.qcow2", "node-name": "file2"},
+        backing="base"),
+    q("blockdev-mirror", device="null0", target="target", sync="full", job_id="m", until=READY),
+    q("query-jobs"),
+    q("query-block-jobs"), q("blockdev-mirror", device="null0", target="target", sync="full",
+        job_id="m"),
+    q("blockdev-del", node_name="target"), q("job-pause", id="m", n=2),
+    q("job-resume", id="m", n=2),
+    q("job-finalize", id="m"), q("job-dismiss", id="m"),
+    q("block-job-cancel", device="m", until=DISMISSED),
+    q("blockdev-mirror", device="n1", target="target", sync="none", job_id="m", auto_dismiss=False,
+        auto_finalize=False,
+      until=READY),
+    q("job-complete", id="m", until=b'"BLOCK_JOB_PENDING"'),
+    q("job-finalize", id="m", until=b'"concluded"'), q("query-jobs"),
+    q("job-dismiss", id="m", until=DISMISSED),
+    hmp('qemu-io ftop "write -q 0 4M"'),
+    # Slow at first, so that the reply is there before the job is done.
+    q("block-commit", device="ftop", job_id="bc", auto_dismiss=False, speed=1, until=b'"return"'),
+    q("block-job-set-speed", device="bc", speed=0, until=READY), q("query-jobs"),
+    q("job-cancel", id="bc", until=b'"concluded"'), q("job-dismiss", id="bc", until=DISMISSED),
+    q("block-stream", device="ftop2", job_id="bs", speed=1, until=b'"return"'),
+    q("block-job-set-speed", device="bs", speed=0, until=DISMISSED), q("query-jobs"),
+    q("query-named-block-nodes"), q("blockdev-del", node_name="ftop"),
+    q("blockdev-del", node_name="ftop2"), q("blockdev-del", node_name="base"),
+    q("blockdev-del", node_name="target"), q("blockdev-del", node_name="n1"), q("query-block"),
+]
+INTERNAL = [        # QEMU's own commands, one of which has a name that is also ours
+    add("qcow2", "vmstate", file={"driver": "file", "filename": "vmstate.qcow2",
+        "node-name": "vmstate-file"}),
+    q("snapshot-save", job_id="s", tag="one", vmstate="vmstate", devices=["vmstate"],
+        until=b'"concluded"'),
+    q("query-jobs"), q("job-dismiss", id="s", until=DISMISSED),
+    q("snapshot-save", job_id="s", tag="one", vmstate="vmstate", devices=["vmstate"],
+        until=b'"concluded"'),
+    q("query-jobs"), q("job-dismiss", id="s", until=DISMISSED), q("snapshot-save"),
+    q("snapshot-load", job_id="l"),
+    q("snapshot-save", job_id="s", tag="two", vmstate="nobody", devices=["vmstate"],
+        until=b'"concluded"'),
+    q("query-jobs"), q("job-dismiss", id="s", until=DISMISSED),
+    q("snapshot-load", job_id="l", tag="one", vmstate="vmstate", devices=["vmstate"],
+        until=b'"concluded"'),
+    q("query-jobs"), q("job-dismiss", id="l", until=DISMISSED), q("query-status"),
+    q("snapshot-delete", job_id="d", tag="one", devices=["nobody"], until=b'"concluded"'),
+    q("query-jobs"),
+    q("snapshot-delete", job_id="d", tag="one", devices=["vmstate"]),
+    q("job-dismiss", id="d", until=DISMISSED),
+    q("snapshot-delete", job_id="d", tag="one", devices=["vmstate"], until=b'"concluded"'),
+    q("query-jobs"),
+    q("job-dismiss", id="d", until=DISMISSED), q("query-jobs"),
+    q("snapshot-delete", job_id="d", tag="one"), q("snapshot-delete", job_id="d", devices=[]),
+    q("snapshot-delete"),
+    q("snapshot-delete", tag="one", devices=["vmstate"]),
+    q("snapshot-delete", job_id="d", tag=1, devices=[]),
+    q("snapshot-delete", job_id="d", tag="one", devices=["vmstate"], x=1),
+    q("snapshot-delete", x=1),
+    q("snapshot-delete", job_id="d"), q("blockdev-del", node_name="vmstate"),
+]
+MACHINE = [
+    q("memsave", val=0, size=16, filename="mem"), q("pmemsave", val=0, size=16, filename="mem"),
+    q("pmemsave", val=0, size=16, filename="nowhere/mem"),
+    q("pmemsave", val=-1, size=16, filename="mem"),
+    q("screendump", filename="screen"), q("send-key", keys=[{"type": "qcode", "data": "a"}]),
+    q("send-key", keys=[]),
+    q("input-send-event", events=[]), q("inject-nmi"), q("system_wakeup"), q("balloon", value=1),
+    q("balloon"),
+    q("set_password", protocol="vnc", password="x"), q("expire_password", protocol="vnc",
+        time="now"),
+    q("change-vnc-password", password="x"), q("add_client", protocol="vnc", fdname="nobody"),
+    q("watchdog-set-action", action="none"), q("set-action", reboot="reset"),
+    q("set-action", panic="nothing"),
+    q("announce-self", initial=50, max=550, rounds=0, step=50),
+    q("trace-event-get-state", name="qmp_job_cancel"),
+    q("trace-event-set-state", name="nothing_*", enable=True),
+    q("xen-save-devices-state", filename="x"),
+    q("dump-guest-memory", paging=False, protocol="nothing:x"), q("x-exit-preconfig"),
+    q("query-dump"),
+    q("dump-skeys", filename="x"), q("getfd", fdname="x"), q("closefd", fdname="x"),
+    q("getfd", fdname="1"), q("getfd"),
+    q("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}]),
+    q("migrate-set-capabilities", capabilities=[{"capability": "nothing", "state": True}]),
+    q("migrate-set-parameters", downtime_limit=100), q("migrate-set-parameters",
+        downtime_limit=1 << 62),
+    q("migrate-set-capabilities", capabilities=[{"capability": "events", "state": False}]),
+    q("query-migrate-capabilities"), q("query-migrate-parameters"), q("migrate", uri="nothing:x"),
+    q("migrate"),
+    q("migrate", uri="fd:nobody"), q("migrate_cancel"), q("migrate-incoming", uri="defer"),
+    q("migrate-continue", state="device"),
+    q("migrate-start-postcopy"), q("migrate-pause"), q("migrate-recover", uri="x:y"),
+    q("query-migrate"),
+]
+STOP_CONT = text("stop") + text("cont")
+RUNNING = [
+    q("stop"), q("cont", n=2), q("cont"), q("stop", n=2), q("stop"), Step(STOP_CONT, n=3),
+    Step(STOP_CONT * 5, n=20),
+    q("system_reset", until=b'"return"'), q("query-status"),
+    Step(text("query-status") + STOP_CONT + text("query-status"), n=6),
+    q("system_powerdown", until=b'"return"'), hmp("stop"), hmp("cont"), hmp("system_reset"),
+    q("stop", n=2),
+    q("system_reset", until=b'"return"'), q("cont", n=2),
+    q("human-monitor-command", command_line="stop"), q("cont", n=2),
+    Step(b'{"execute":"stop","id":1}foo \xff{"execute":"cont","id":2}', n=6), q("stop", n=2),
+    q("query-status"),
+    q("device_add", driver="usb-tablet", id="late"), q("device_del", id="late", n=2),
+    q("query-block"),
+]
+MIGRATION = [
+    q("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}]),
+    q("migrate", uri="exec:cat > migrated", until=b'"completed"'),
+    Step(Repeat(text("query-status"), b"postmigrate")),
+    q("cont", until=b'"return"'),
+    q("stop", until=b'"return"'),
+]
+
+VM_SCENES = [
+    Scene("queries", QUERIES), Scene("human", HUMAN), Scene("objects", OBJECTS),
+    Scene("devices", DEVICES),
+    Scene("block", BLOCK), Scene("jobs", JOBS), Scene("internal snapshots", INTERNAL),
+    Scene("machine", MACHINE),
+    Scene("running", RUNNING), Scene("running, oob", RUNNING[:6], first=OOB),
+    Scene("pretty vm", RUNNING[:8] + QUERIES[:10], monitor="pretty"),
+    Scene("migration", MIGRATION), Scene("after", QUERIES[:1]),
+]
