@@ -257,6 +257,7 @@ static void recovery_finish(struct recovery *recovery)
         behind = behind || json_is_true(json_object_get(step, "commit-point"));
     }
     json_object_set(recovery->plan, "after", json_object_get(recovery->old, "after"));
+    json_object_set(recovery->plan, "deleted", json_object_get(recovery->old, "deleted"));
     json_object_set(recovery->plan, "method", json_object_get(recovery->old, "method"));
     json_object_set(recovery->plan, "run-state", json_object_get(recovery->old, "run-state"));
 }

@@ -12,6 +12,7 @@ const struct reason_row reason_table[] = {
     { REASON_CHAIN_MISMATCH, "a disk's backing chain in QEMU is not the one on record" },
     { REASON_CONFIGURATION_CHANGED,
       "the snapshot's configuration was changed over QMP in a way that cannot be replayed" },
+    { REASON_CURRENT_BRANCH, "the guest stands in the subtree that is to be deleted" },
     { REASON_DELETING, "the snapshot is being deleted: delete it again to finish" },
     { REASON_DISK_GONE, "a disk on record is no longer in the VM, or has another name" },
     { REASON_DUPLICATE_NAME, "a snapshot of that name exists" },

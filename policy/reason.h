@@ -15,6 +15,7 @@
 #define REASON_CANCELLED "cancelled"
 #define REASON_CHAIN_MISMATCH "chain-mismatch"
 #define REASON_CONFIGURATION_CHANGED "configuration-changed"
+#define REASON_CURRENT_BRANCH "current-branch"
 #define REASON_DELETING "being-deleted"
 #define REASON_DISK_GONE "disk-gone"
 #define REASON_DUPLICATE_NAME "duplicate-name"

@@ -56,6 +56,12 @@ void operation_finish(struct operation *op, json_t *result, struct err *err)
         vm_signal(daemon->vm, SIGTERM);
 }
 
+/* borrowed: the names that a delete took away. */
+static json_t *operation_deleted(const struct operation *op)
+{
+    return json_object_get(op->plan, "deleted");
+}
+
 /* new: SnapshotResult. */
 json_t *operation_result(const struct operation *op)
 {
@@ -72,18 +78,21 @@ json_t *operation_result(const struct operation *op)
     if (json_object_get(op->plan, "method"))
         json_object_set(result, "method", json_object_get(op->plan, "method"));
     if (strcmp(op->kind, "snapshot-delete") == 0 && !op->dry_run)
-        json_object_set_new(result, "deleted", json_pack("[s]", name));
+        json_object_set(result, "deleted", operation_deleted(op));
     return result;
 }
 
 void operation_announce(struct operation *op, const char *kind)
 {
     const char *name = state_str(op->plan, "name");
+    json_t *deleted;
+    size_t i;
 
     if (strcmp(kind, "snapshot-create") == 0)
         daemon_event(op->daemon, "SNAPSHOT_CREATED", json_pack("{s:s}", "name", name));
     else if (strcmp(kind, "snapshot-delete") == 0)
-        daemon_event(op->daemon, "SNAPSHOT_DELETED", json_pack("{s:s}", "name", name));
+        json_array_foreach(operation_deleted(op), i, deleted)
+            daemon_event(op->daemon, "SNAPSHOT_DELETED", json_pack("{s:O}", "name", deleted));
     else
         daemon_event(op->daemon, "SNAPSHOT_REVERTED",
                      json_pack("{s:s, s:O, s:O, s:b}", "name", name, "method",

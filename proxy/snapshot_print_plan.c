@@ -98,6 +98,11 @@ void snapshot_print_result(FILE *out, const char *command, const char *name,
     const json_t *deleted = json_object_get(result, "deleted");
     char size[SIZE_ROOM];
 
+    if (!strcmp(command, "snapshot-delete") && json_is_array(deleted) &&
+        json_array_size(deleted) == 0) {
+        fputs("There was nothing to delete.\n", out);
+        return;
+    }
     if (!strcmp(command, "snapshot-delete")) {
         fputs("Deleted", out);
         if (json_array_size(deleted) > 0) {

@@ -99,7 +99,7 @@ def test_what_is_not_there_yet_is_refused_by_its_word(t):
     p.command("snapshot-create", {"name": "s1"})
     for reason, command, args, word in (
             ("method-unavailable", "snapshot-revert", {"method": "in-place"}, "in-place"),
-            ("not-supported", "snapshot-delete", {"children": "only"}, "only"),
+            ("current-branch", "snapshot-delete", {"children": "include"}, "'s1'"),
             ("not-supported", "snapshot-delete", {"direction": "stream"}, "stream"),
             ("not-supported", "snapshot-create", {"memory": "vmstate"}, "vmstate"),
             ("not-supported", "snapshot-create", {"live": True}, "live"),

@@ -176,6 +176,43 @@ def test_one_inside_a_side_branch_is_deleted(t):
     scene.tidy(p)
 
 
+def test_a_subtree_is_deleted_at_once(t):
+    """root-(left-(leaf), right); the guest runs on right."""
+    p = scene.start(t, FORMATS)
+    root, left, leaf = row(p, "root", "left", "leaf")
+    scene.revert(p, root)
+    right = row(p, "right")[0]
+    for name in ("root", "right"):
+        error = p.qmp.refused("snapshot-delete", {"name": name, "children": "include"})
+        harness.equal(error.reason, "current-branch", f"{name} with its children")
+    error = p.qmp.refused("snapshot-delete", {"name": "root", "children": "only"})
+    harness.equal(error.reason, "current-branch", "the children of root")
+    harness.equal(scene.names(p), ["root", "left", "leaf", "right"], "names after refusals")
+    files = [Path(d["image"]) for s in (left, leaf) for d in s.info["disks"]]
+    files += [Path(s.info["memory"]["file"]) for s in (left, leaf)]
+    p.qmp.drain().clear()
+    result = p.command("snapshot-delete", {"name": "left", "children": "only"}, timeout=30)
+    harness.equal(result["deleted"], ["leaf"], "deleted below left")
+    scene.revert(p, left)
+    scene.revert(p, right)
+    result = p.command("snapshot-delete", {"name": "left", "children": "include"}, timeout=30)
+    harness.equal(result["deleted"], ["left"], "deleted")
+    gone = [e["data"]["name"] for e in p.qmp.drain() if e["event"] == "SNAPSHOT_DELETED"]
+    harness.equal(gone, ["leaf", "left"], "events")
+    harness.equal([str(path) for path in files if path.exists()], [], "files that stayed")
+    harness.equal(scene.names(p), ["root", "right"], "names")
+    result = p.command("snapshot-delete", {"name": "right", "children": "only"}, timeout=30)
+    harness.equal(result["deleted"], [], "deleted where there are no children")
+    scene.revert(p, root)
+    result = p.command("snapshot-delete", {"name": "root", "children": "only"}, timeout=30)
+    harness.equal(result["deleted"], ["right"], "deleted beside the guest")
+    p.serial.wait_more(5)
+    scene.revert(p, root)
+    drop(p, root)
+    harness.equal(images(t), {disk.path.name for disk in p.disks}, "images")
+    scene.tidy(p)
+
+
 def test_one_that_runs_in_a_revert_to_it_is_deleted(t):
     p = scene.start(t, FORMATS)
     one, two = row(p, "one", "two")

@@ -262,7 +262,7 @@ static void refusals_have_their_reasons(void **state)
     world_refuse(world, planner_delete, "{'name': 's9', 'metadata-only': true}",
                  REASON_UNKNOWN_SNAPSHOT);
     world_refuse(world, planner_delete, "{'name': 's1', 'children': 'include'}",
-                 REASON_NOT_SUPPORTED);
+                 REASON_CURRENT_BRANCH);
     world_refuse(world, planner_delete, "{'name': 's1', 'direction': 'stream'}",
                  REASON_NOT_SUPPORTED);
     json_decref(world_plan(world, planner_delete, "{'name': 's1', 'direction': 'commit',"
