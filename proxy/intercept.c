@@ -89,19 +89,30 @@ struct intercept *intercept_new(struct daemon *daemon, const struct message *mes
         intercept->command = intercept_command(message);
     if (left) {
         intercept->name = strdup(message->command);
-        intercept->arguments = span_dup(message->arguments);
+        intercept->arguments = message->arguments.at ? span_dup(message->arguments) : NULL;
         if (!intercept->name)
             abort();
     }
     return intercept;
 }
 
+static void intercept_tell(struct intercept *intercept, bool ok)
+{
+    struct span arguments = { intercept->arguments,
+                              intercept->arguments ? strlen(intercept->arguments) : 0 };
+
+    if (intercept->name)
+        leftovers_done(intercept->daemon->leftovers, intercept->name, arguments, ok);
+    free(intercept->name);
+    intercept->name = NULL;
+}
+
 void intercept_free(struct intercept *intercept)
 {
     if (!intercept)
         return;
+    intercept_tell(intercept, false); /* never sent, or lost */
     json_decref(intercept->command);
-    free(intercept->name);
     free(intercept->arguments);
     free(intercept);
 }
@@ -222,10 +233,7 @@ bool intercept_reply(struct intercept *intercept, struct slot *slot, enum link_a
 {
     bool answered = false;
 
-    if (intercept->name)
-        leftovers_done(intercept->daemon->leftovers, intercept->name,
-                       (struct span){ intercept->arguments, strlen(intercept->arguments) },
-                       answer == ANSWER_RETURN);
+    intercept_tell(intercept, answer == ANSWER_RETURN);
     if (answer == ANSWER_RETURN) {
         answered = intercept_return(intercept, slot, reply->value);
     } else if (intercept->renamed) {

@@ -71,17 +71,19 @@ static struct fd_name *fd_name_add(struct leftovers *leftovers, const struct cli
                                    const char *name)
 {
     struct fd_name *entry = calloc(1, sizeof(*entry));
-    bool taken = fd_name_upstream(leftovers, name) != NULL;
 
     if (!entry)
         abort();
     entry->name = strdup(name);
-    entry->upstream = taken ? NULL : strdup(name);
-    if (taken && asprintf(&entry->upstream, "%s" LEFTOVERS_SUFFIX "%u", name,
-                          ++leftovers->count) < 0)
-        abort();
+    entry->upstream = strdup(name);
     if (!entry->name || !entry->upstream)
         abort();
+    /* A client may give a name that looks like one of ours. */
+    while (fd_name_upstream(leftovers, entry->upstream)) {
+        free(entry->upstream);
+        if (asprintf(&entry->upstream, "%s" LEFTOVERS_SUFFIX "%u", name, ++leftovers->count) < 0)
+            abort();
+    }
     entry->owner = client;
     TAILQ_INSERT_HEAD(&leftovers->names, entry, next);
     return entry;

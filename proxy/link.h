@@ -66,10 +66,14 @@ const char *link_greeting(const struct link *link);
 /* Does QEMU offer out-of-band execution? */
 bool link_has_oob(const struct link *link);
 
+/* How a request goes: out of band; not over the connection for large ones (what it needs is known to
+ * this one); it may change what an operation relies on. */
+enum { LINK_OOB = 1, LINK_HERE = 2, LINK_DISTURBS = 4 };
+
 /* Sends a request.  text: one JSON object, compact, with its id marked.  fds are duplicated.  asker
  * (only compared) is whose turn it is: askers take turns, however much one of them asks. */
 void link_send(struct link *link, const void *asker, const char *text, size_t len, const int *fds,
-               size_t n_fds, bool oob, link_reply_cb *cb, void *arg);
+               size_t n_fds, unsigned how, link_reply_cb *cb, void *arg);
 
 /* {"execute": command, "arguments": arguments}; arguments (borrowed) may be NULL. */
 void link_send_command(struct link *link, const char *command, const json_t *arguments, int fd,
@@ -83,6 +87,10 @@ bool link_withdraw(struct link *link, void *arg);
 
 /* While held nothing more is sent, except by link_send_command(). */
 void link_hold(struct link *link, bool hold);
+bool link_held(const struct link *link);
+
+/* Does a request with LINK_DISTURBS wait, here or for its answer? */
+bool link_disturbed(const struct link *link);
 
 /* Requests that QEMU has and has not answered. */
 size_t link_in_flight(const struct link *link);

@@ -41,7 +41,7 @@ struct link *link_for(struct link *link, const struct request *request)
 {
     int fd;
 
-    if (request->len < LINK_BULK_SIZE || request->own || request->oob || request->n_fds ||
+    if (request->len < LINK_BULK_SIZE || request->own || request->oob || request->here ||
         link->is_bulk || !link->ops->connect_bulk)
         return link;
     if (link->bulk)

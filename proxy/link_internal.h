@@ -19,6 +19,7 @@ struct request {
     int fds[LINK_MAX_FDS];
     size_t n_fds;
     bool oob, own;
+    bool here, disturbs;        /* LINK_HERE, LINK_DISTURBS */
     const void *asker;
     unsigned long turn;
     link_reply_cb *cb;          /* NULL: nobody waits any more */

@@ -15,6 +15,12 @@
  * never fills and stops it reading. */
 #define LINK_IN_FLIGHT_MAX 4
 
+/* More than all clients can have under way; five digits. */
+#define LINK_ID_MAX 99999
+
+/* Of what QEMU has not taken yet: the rest waits where it can be taken back. */
+#define LINK_OUT_MAX 65536
+
 /* While several ask, QEMU has one request of each at most and so many of all: who asks seldom waits
  * for few of those who ask much.  They count as asking for so long. */
 #define LINK_SHARED_MAX 2
@@ -77,6 +83,20 @@ static void link_note_asker(struct link *link, const struct request *request)
     link->last_asker = request->asker;
 }
 
+/* An id that no request has that QEMU still has to answer. */
+static unsigned link_new_id(struct link *link)
+{
+    const struct request *other;
+
+    do {
+        link->next_id = link->next_id % LINK_ID_MAX + 1;
+        TAILQ_FOREACH(other, &link->sent, next)
+            if (other->id == link->next_id)
+                break;
+    } while (other);
+    return link->next_id;
+}
+
 static void link_transmit(struct link *link, struct request *request)
 {
     TAILQ_REMOVE(&link->waiting, request, next);
@@ -86,16 +106,17 @@ static void link_transmit(struct link *link, struct request *request)
     link_note_asker(link, request);
     if (!request->own && request->turn > link->turn)
         link->turn = request->turn;
-    if (request->n_fds)
+    if (request->n_fds && !request->oob)
         link->exclusive = true;
-    request->id = link->next_id;
-    link->next_id = link->next_id % 9999 + 1;
+    request->id = link_new_id(link);
     if (request->own)
         log_trace("to QEMU: %.*s%u%s", (int)request->id_at, request->text, request->id,
                   request->text + request->id_at + 1);
     evbuffer_add(link->out, request->text, request->id_at);
     evbuffer_add_printf(link->out, "%u", request->id);
     evbuffer_add(link->out, request->text + request->id_at + 1, request->len - request->id_at - 1);
+    free(request->text);
+    request->text = NULL;
     link_flush(link, request->fds, request->n_fds);
     while (request->n_fds > 0)
         close(request->fds[--request->n_fds]);
@@ -109,7 +130,8 @@ static bool link_may_send(const struct link *link, const struct request *request
         return true;
     if (request->n_fds)
         return link->in_band == 0 && evbuffer_get_length(link->out) == 0;
-    if (link->exclusive || link->in_band >= LINK_IN_FLIGHT_MAX)
+    if (link->exclusive || link->in_band >= LINK_IN_FLIGHT_MAX ||
+        evbuffer_get_length(link->out) > LINK_OUT_MAX)
         return false;
     if (request->own || !link_shared(link))
         return true;
@@ -200,7 +222,7 @@ static void link_enqueue(struct link *link, struct request *request)
 }
 
 void link_send(struct link *link, const void *asker, const char *text, size_t len, const int *fds,
-               size_t n_fds, bool oob, link_reply_cb *cb, void *arg)
+               size_t n_fds, unsigned how, link_reply_cb *cb, void *arg)
 {
     char *copy = malloc(len);
     struct request *request;
@@ -211,7 +233,9 @@ void link_send(struct link *link, const void *asker, const char *text, size_t le
     memcpy(copy, text, len);
     request = request_new(copy, len, cb, arg);
     request->asker = asker;
-    request->oob = oob;
+    request->oob = how & LINK_OOB;
+    request->here = how & LINK_HERE;
+    request->disturbs = how & LINK_DISTURBS;
     for (size_t i = 0; i < n_fds; i++) {
         int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
 
@@ -256,7 +280,10 @@ bool link_withdraw(struct link *link, void *arg)
             found = true;
         }
     }
-    return link->bulk && link_withdraw(link->bulk, arg) ? true : found;
+    if (link->bulk && link_withdraw(link->bulk, arg))
+        found = true;
+    link_bulk_answered(link);
+    return found;
 }
 
 void link_forget(struct link *link, void *arg)
@@ -279,6 +306,11 @@ void link_hold(struct link *link, bool hold)
         link_hold(link->bulk, hold);
 }
 
+bool link_held(const struct link *link)
+{
+    return link->hold;
+}
+
 size_t link_in_flight(const struct link *link)
 {
     const struct request *request;
@@ -287,6 +319,19 @@ size_t link_in_flight(const struct link *link)
     TAILQ_FOREACH(request, &link->sent, next)
         n += !request->own;
     return link->bulk ? n + link_in_flight(link->bulk) : n;
+}
+
+bool link_disturbed(const struct link *link)
+{
+    const struct request *request;
+
+    TAILQ_FOREACH(request, &link->sent, next)
+        if (request->disturbs)
+            return true;
+    TAILQ_FOREACH(request, &link->waiting, next)
+        if (request->disturbs)
+            return true;
+    return link->bulk && link_disturbed(link->bulk);
 }
 
 void link_move_waiting(struct link *from, struct link *to)

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -175,6 +177,53 @@ static void listener_keep_dialling(struct daemon *daemon, const struct args_moni
     listener_dial(entry);
 }
 
+struct listener_pump {
+    int from, to;
+};
+
+/* Ends with the file, or when nobody reads the pipe any more. */
+static void *listener_pump_main(void *arg)
+{
+    struct listener_pump *pump = arg;
+    char data[4096];
+    ssize_t n, sent;
+
+    while ((n = read(pump->from, data, sizeof(data))) > 0) {
+        for (ssize_t at = 0; at < n; at += sent) {
+            sent = write(pump->to, data + at, (size_t)(n - at));
+            if (sent <= 0)
+                goto out;
+        }
+    }
+out:
+    close(pump->from);
+    close(pump->to);
+    free(pump);
+    return NULL;
+}
+
+/* A file cannot be waited for (epoll_ctl(2), EPERM): what it holds comes through a pipe. */
+static int listener_pollable(int fd)
+{
+    int probe = epoll_create1(EPOLL_CLOEXEC), ends[2];
+    struct epoll_event event = { .events = EPOLLIN };
+    bool pollable = epoll_ctl(probe, EPOLL_CTL_ADD, fd, &event) == 0 || errno != EPERM;
+    struct listener_pump *pump;
+    pthread_t thread;
+
+    close(probe);
+    if (pollable)
+        return fd;
+    pump = malloc(sizeof(*pump));
+    if (!pump || pipe2(ends, O_CLOEXEC) < 0)
+        abort();
+    *pump = (struct listener_pump){ fd, ends[1] };
+    if (pthread_create(&thread, NULL, listener_pump_main, pump) != 0)
+        abort();
+    pthread_detach(thread);
+    return ends[0];
+}
+
 /* The client is who started us.  QEMU gets nothing to read, and writes to standard error: what it
  * prints on its own would otherwise stand between the messages. */
 static bool listener_stdio(struct daemon *daemon, bool pretty, struct err *err)
@@ -190,7 +239,7 @@ static bool listener_stdio(struct daemon *daemon, bool pretty, struct err *err)
     dup2(null, STDIN_FILENO);
     dup2(STDERR_FILENO, STDOUT_FILENO);
     close(null);
-    session_start(daemon, in, out, pretty);
+    session_start(daemon, listener_pollable(in), out, pretty);
     return true;
 }
 

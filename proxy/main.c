@@ -3,6 +3,7 @@
 #include <config.h>
 #endif
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
@@ -18,6 +19,18 @@
 #define VERSION "unknown"
 #endif
 
+/* A standard descriptor that is closed would be taken by the next file that is opened. */
+static void main_fill_standard(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char *argv[])
 {
     struct daemon daemon;
@@ -25,6 +38,7 @@ int main(int argc, char *argv[])
     struct termios tty;
     bool on_tty = tcgetattr(STDIN_FILENO, &tty) == 0;
 
+    main_fill_standard();
     memset(&daemon, 0, sizeof(daemon));
     if (!options_parse(argc, argv, &daemon.options, &err)) {
         fprintf(stderr, "qmp-proxy: %s\n", err.desc);

@@ -52,8 +52,10 @@ void operation_finish(struct operation *op, json_t *result, struct err *err)
         err_clear(err);
     json_decref(result);
     operation_destroy(op);
-    if (daemon->quitting)
+    if (daemon->quitting && vm_has_process(daemon->vm))
         vm_signal(daemon->vm, SIGTERM);
+    else if (daemon->quitting)
+        daemon_quit(daemon, 0);
 }
 
 /* borrowed: the names that a delete took away. */
@@ -103,10 +105,12 @@ void operation_announce(struct operation *op, const char *kind)
 static struct operation *operation_new(struct daemon *daemon, const char *kind, json_t *request)
 {
     struct operation *op = calloc(1, sizeof(*op));
+    static unsigned long count;
 
     if (!op)
         abort();
     op->daemon = daemon;
+    op->serial = ++count;
     op->kind = strdup(kind);
     op->request = json_incref(request);
     op->start = event_new(daemon->base, -1, 0, operation_start_cb, op);
@@ -177,7 +181,12 @@ void operation_cancel(struct daemon *daemon)
 
 void operation_free(struct daemon *daemon)
 {
-    if (daemon->operation)
-        operation_destroy(daemon->operation);
+    struct operation *op = daemon->operation;
+    struct job *job = op ? operation_job(op) : NULL;
+
     daemon->operation = NULL;
+    if (job && !job_is_concluded(job))
+        job_conclude(job, "QEMU has ended");
+    if (op)
+        operation_destroy(op);
 }

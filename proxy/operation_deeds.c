@@ -41,11 +41,9 @@ static void deed_take_result(struct operation *op, const char *name, json_t *res
 
 static void deed_worker_cb(void *arg, bool ok, json_t *result, struct err *err)
 {
-    struct operation_box box = *(struct operation_box *)arg;
-    struct operation *op = box.op;
+    struct operation *op = operation_box_open(arg);
 
-    free(arg);
-    if (box.daemon->operation != op || !op->deed_done)
+    if (!op || !op->deed_done)
         return;
     if (ok && result)
         deed_take_result(op, state_str(op->step, "step"), result);

@@ -23,6 +23,7 @@ enum operation_stage {
 
 struct operation {
     struct daemon *daemon;
+    unsigned long serial;       /* of all operations of this process */
     char *kind;                 /* the command's name */
     json_t *request;
     struct slot *slot;          /* to be answered, or NULL */
@@ -37,6 +38,7 @@ struct operation {
     json_t *journal;            /* STAGE_RECOVER: what is to be settled */
     struct err failure;         /* of the stage that made the later ones necessary */
     struct event *start;        /* begins a stage from the loop */
+    time_t patience;            /* until when it waits for commands of clients; 0: not yet */
     /* A deed that runs. */
     const json_t *step;
     runner_deed_cb *deed_done;
@@ -60,11 +62,12 @@ void operation_finish(struct operation *op, json_t *result, struct err *err);
 /* What the worker's callbacks get: the operation may be gone when they come. */
 struct operation_box {
     struct daemon *daemon;
-    struct operation *op;
+    unsigned long serial;
 };
 
-/* new; free() it. */
 struct operation_box *operation_box_new(struct operation *op);
+/* Frees it; NULL: the operation is gone. */
+struct operation *operation_box_open(struct operation_box *box);
 
 /* The timer of deeds that wait for something. */
 void operation_deed_timer_cb(evutil_socket_t fd, short what, void *arg);

@@ -13,6 +13,12 @@
 #include "proxy/deeds.h"
 #include "proxy/log.h"
 #include "proxy/operation_internal.h"
+#include "proxy/recover.h"
+
+/* How long commands of clients may take to end before an operation begins, and how often that is
+ * looked at. */
+#define OPERATION_PATIENCE_S 20
+#define OPERATION_PAUSE_US 1000
 
 void operation_enter(struct operation *op, enum operation_stage stage)
 {
@@ -93,6 +99,8 @@ static void operation_lost(struct operation *op, struct err *err)
     operation_finish(op, NULL, err);
     if (!vm_main(daemon->vm) && !vm_next(daemon->vm))
         daemon_lost(daemon);
+    else if (vm_main(daemon->vm) && link_ready(vm_main(daemon->vm)))
+        recover_hot(daemon); /* it had only lost its connection */
 }
 
 static void operation_finished(void *arg, enum runner_end end, struct err *err)
@@ -237,27 +245,33 @@ struct operation_box *operation_box_new(struct operation *op)
 
     if (!box)
         abort();
-    *box = (struct operation_box){ op->daemon, op };
+    *box = (struct operation_box){ op->daemon, op->serial };
     return box;
+}
+
+struct operation *operation_box_open(struct operation_box *box)
+{
+    struct operation *op = box->daemon->operation;
+    bool same = op && op->serial == box->serial;
+
+    free(box);
+    return same ? op : NULL;
 }
 
 static void operation_preflight_cb(void *arg, bool ok, json_t *result, struct err *err)
 {
-    struct operation_box box = *(struct operation_box *)arg;
-    struct operation *op = box.op;
-    struct daemon *daemon = box.daemon;
+    struct operation *op = operation_box_open(arg);
     struct err mine = ERR_INIT;
 
     (void)result;
-    free(arg);
-    if (daemon->operation != op)
+    if (!op)
         return; /* it was given up meanwhile, and is freed */
     if (ok && op->dry_run) {
         operation_finish(op, operation_result(op), NULL);
         return;
     }
     if (ok && operation_become_job(op, &mine)) {
-        op->runner = runner_new(daemon->base, op->plan, &operation_env, op);
+        op->runner = runner_new(op->daemon->base, op->plan, &operation_env, op);
         return;
     }
     if (!ok)
@@ -290,12 +304,35 @@ static void operation_collected(void *arg, bool ok, struct world *world, struct 
     json_decref(args);
 }
 
+/* What clients asked for before this came is done first: it may change what is relied on. */
+static bool operation_waits(struct operation *op)
+{
+    struct timeval now, pause = { .tv_usec = OPERATION_PAUSE_US };
+    struct link *link = vm_main(op->daemon->vm);
+    struct err err = ERR_INIT;
+
+    if (!link || !link_disturbed(link))
+        return false;
+    evutil_gettimeofday(&now, NULL);
+    if (!op->patience)
+        op->patience = now.tv_sec + OPERATION_PATIENCE_S;
+    if (now.tv_sec <= op->patience) {
+        event_add(op->start, &pause);
+    } else {
+        err_set(&err, REASON_BUSY, "A command that a client gave before does not end");
+        operation_stage_failed(op, &err);
+    }
+    return true;
+}
+
 void operation_start_cb(evutil_socket_t fd, short what, void *arg)
 {
     struct operation *op = arg;
 
     (void)fd;
     (void)what;
+    if (operation_waits(op))
+        return;
     if (op->stage == STAGE_RECOVER && op->daemon->found_next != WORLD_NEXT_GONE &&
         planner_journal_committed(op->journal, op->daemon->store->state)) {
         struct world nothing = { .args = op->daemon->args, .next = op->daemon->found_next };

@@ -182,12 +182,14 @@ void recover_hot(struct daemon *daemon)
     struct err err = ERR_INIT;
     json_t *journal = NULL;
 
-    if (!daemon->adopted || daemon->operation)
+    if (daemon->operation)
         return;
     if (!store_read_journal(daemon->store, &journal, &err)) {
         daemon->stuck = strdup(err.desc);
         err_clear(&err);
     } else if (journal) {
+        free(daemon->stuck); /* one more try */
+        daemon->stuck = NULL;
         operation_recover(daemon, journal);
     }
     json_decref(journal);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "policy/commands.h"
+#include "policy/fdnames.h"
 #include "policy/reason.h"
 #include "policy/request.h"
 #include "policy/state.h"
@@ -178,6 +179,17 @@ static char *session_with_arguments(const struct message *message, const char *a
     return text;
 }
 
+static unsigned session_how(const struct message *message)
+{
+    unsigned how = message->oob ? LINK_OOB : 0;
+
+    if (fdnames_concerned(message->command) || strcmp(message->command, "add-fd") == 0)
+        how |= LINK_HERE;
+    if (command_classify(message->command) != COMMAND_PASS)
+        how |= LINK_DISTURBS;
+    return how;
+}
+
 void session_forward(struct daemon *daemon, struct slot *slot, const struct message *message)
 {
     struct message renamed;
@@ -195,8 +207,8 @@ void session_forward(struct daemon *daemon, struct slot *slot, const struct mess
     }
     slot->data = intercept_new(daemon, message, arguments != NULL);
     text = splice_request(message, LINK_ID_MARK, &len);
-    link_send(vm_clients(daemon->vm), slot->client, text, len, slot->fds, slot->n_fds, message->oob,
-              session_reply_cb, slot);
+    link_send(vm_clients(daemon->vm), slot->client, text, len, slot->fds, slot->n_fds,
+              session_how(message), session_reply_cb, slot);
     free(text);
     free(whole);
     free(arguments);
@@ -269,7 +281,8 @@ static void session_message(struct daemon *daemon, struct client *client,
     struct err err = ERR_INIT;
 
     if (session->negotiated) {
-        if (strcmp(message->command, "getfd") == 0 || strcmp(message->command, "add-fd") == 0)
+        if (!message->oob && (strcmp(message->command, "getfd") == 0 ||
+                              strcmp(message->command, "add-fd") == 0))
             client_give_fds(client, slot);
         if (slot_begin(slot, message->text, !session_only_asks(message)))
             session_command(daemon, slot, message);

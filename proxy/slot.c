@@ -106,7 +106,8 @@ void slot_begin_kept(struct client *client)
 {
     struct slot_private *slot;
 
-    while (!client->closing && !client->blocked && (slot = slot_next(client))) {
+    while (!client->closing && !client->refused && !client->blocked &&
+           (slot = slot_next(client))) {
         char *text = slot->kept;
 
         /* What has not begun is dropped, as QEMU does. */
@@ -126,20 +127,31 @@ bool slot_room(const struct client *client)
     return client->n_in_band < SLOT_IN_BAND_MAX && client->n_oob < SLOT_OOB_MAX;
 }
 
+/* Sends the answers before which all others are sent. */
+static void slot_send_due(struct client *client)
+{
+    struct slot_private *first;
+
+    while ((first = TAILQ_FIRST(&client->slots)) && first->line) {
+        client_put(client, first->line, first->len);
+        slot_free(&first->slot);
+    }
+    if (!client->processing)
+        client_flush(client);
+    client_resume(client);
+}
+
 void slot_answer(struct slot *slot, const char *line, size_t len)
 {
     struct client *client = slot->client;
-    struct slot_private *first;
 
-    if (!client || client->closing || client->refused || slot->oob) {
-        if (client)
-            client_send(client, line, len);
+    if (!client || client->closing || client->refused) {
         slot_free(slot);
-        if (client)
-            client_resume(client);
         return;
     }
-    if (slot->private == TAILQ_FIRST(&client->slots)) {
+    /* An out-of-band command overtakes those before it; QEMU reads on only when it is done, so that
+     * those behind it wait for it. */
+    if (slot->oob || slot->private == TAILQ_FIRST(&client->slots)) {
         client_put(client, line, len);
         slot_free(slot);
     } else {
@@ -150,13 +162,7 @@ void slot_answer(struct slot *slot, const char *line, size_t len)
         slot->private->len = len;
         client->slots_size += len;
     }
-    while ((first = TAILQ_FIRST(&client->slots)) && first->line) {
-        client_put(client, first->line, first->len);
-        slot_free(&first->slot);
-    }
-    if (!client->processing)
-        client_flush(client);
-    client_resume(client);
+    slot_send_due(client);
 }
 
 void slot_drop_all(struct client *client)

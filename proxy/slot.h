@@ -4,7 +4,7 @@
  *
  * Model: each message becomes a slot.  Slots are answered in the order in which they came (QMP's
  * promise for in-band commands), whoever answers them and when; an out-of-band command's slot
- * overtakes.
+ * overtakes those before it.
  *
  * They also begin in that order.  QEMU runs one in-band command of a monitor at a time and drops
  * those that it has not begun when the client goes.  Here a slot that is exclusive begins when all

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,9 @@
 
 /* Who connects without waiting is turned away when it is full. */
 #define SOCK_BACKLOG SOMAXCONN
+
+/* How long a connect over TCP may take. */
+#define SOCK_CONNECT_MS 300
 
 struct sock_name {
     struct sockaddr_un addr;
@@ -169,7 +173,26 @@ static int sock_connect_unix(const struct address *address, struct err *err)
     return fd;
 }
 
-/* Loopback answers at once, so a connect may block. */
+/* The loop waits: a peer that is there answers at once. */
+static int sock_tcp_connect(int fd, const struct addrinfo *to)
+{
+    struct pollfd poller = { .fd = fd, .events = POLLOUT };
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (connect(fd, to->ai_addr, to->ai_addrlen) == 0)
+        return 0;
+    if (errno != EINPROGRESS)
+        return -1;
+    if (poll(&poller, 1, SOCK_CONNECT_MS) != 1)
+        error = ETIMEDOUT;
+    else
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    errno = error;
+    return error ? -1 : 0;
+}
+
 static int sock_tcp(const struct address *address, bool listening, struct err *err)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = listening ? AI_PASSIVE : 0 };
@@ -187,7 +210,7 @@ static int sock_tcp(const struct address *address, bool listening, struct err *e
         if (result == 0)
             result = listen(fd, SOCK_BACKLOG);
     } else {
-        result = connect(fd, found->ai_addr, found->ai_addrlen);
+        result = sock_tcp_connect(fd, found);
     }
     freeaddrinfo(found);
     if (result == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0)

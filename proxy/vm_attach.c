@@ -120,6 +120,8 @@ bool vm_renew(struct vm *vm)
     log_info("QEMU closed its monitor: connected to it again");
     main->link = link_new(vm->base, fd, &instance_ops, main);
     main->link_closed = false;
+    link_hold(main->link, link_held(old));
+    vm->announced = false; /* whoever was interrupted goes on when it answers */
     link_move_waiting(old, main->link);
     link_free(old);
     return true;

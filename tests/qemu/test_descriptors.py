@@ -85,6 +85,23 @@ def test_a_clients_name_is_out_of_reach_for_others(t):
     equal(open_files(proxy, [path, t.path("newer")]), set(), "at the end")
 
 
+def test_a_name_that_looks_like_one_of_the_proxys_is_a_name_like_any_other(t):
+    proxy = vm.Proxy(t).start()
+    one, two = proxy.client(), proxy.client()
+    paths = {name: t.path(name) for name in ("raw", "odd", "alias", "more")}
+    pass_file(one, paths["odd"], "x.qmp-proxy-1")
+    pass_file(one, paths["raw"], "x")
+    pass_file(two, paths["alias"], "x")
+    pass_file(two, paths["more"], "x.qmp-proxy-1")
+    equal(open_files(proxy, paths.values()), set(paths), "files that are open")
+    for client, name, closed in ((two, "x", "alias"), (one, "x.qmp-proxy-1", "odd"),
+                                 (two, "x.qmp-proxy-1", "more"), (one, "x", "raw")):
+        client.command("closefd", fdname=name)
+        del paths[closed]
+        equal(open_files(proxy, [t.path(p) for p in ("raw", "odd", "alias", "more")]), set(paths),
+              f"after closing {name}")
+
+
 def test_a_getfd_that_fails_takes_no_name(t):
     proxy = vm.Proxy(t).start()
     one, two = proxy.client(), proxy.client()
@@ -93,6 +110,34 @@ def test_a_getfd_that_fails_takes_no_name(t):
     equal(one.refused("closefd", fdname="x").desc, missing("x"), "closefd of who failed")
     save_to(two, "x")
     assert holds_memory(t.path("file"))
+
+
+def test_what_takes_no_descriptor_holds_up_nobody(t):
+    proxy = vm.Proxy(t).start()
+    oob = proxy.client(oob=True)
+    with open(t.path("file"), "w+b") as file:
+        error = qmp_error(oob, oob.send("getfd", {"fdname": "x"}, oob=True, fds=[file.fileno()]))
+    equal(error["desc"], "The command getfd does not support OOB", "out of band")
+    equal(proxy.command("query-status")["running"], True, "another client")
+    oob.command("getfd", {"fdname": "x"})       # the descriptor is still there for it, as in QEMU
+    oob.command("closefd", {"fdname": "x"})
+    for command in ("getfd", "closefd", "remove-fd"):
+        assert "is missing" in oob.refused(command).desc, command
+
+
+def qmp_error(client, ident):
+    return client.reply(ident)["error"]
+
+
+def test_names_as_long_as_they_like(t):
+    proxy = vm.Proxy(t).start()
+    name = "n" * 40000
+    pass_file(proxy.qmp, t.path("file"), name)
+    other = proxy.client(timeout=60)
+    pass_file(other, t.path("other"), name)
+    for client in (proxy.qmp, other):
+        client.command("closefd", fdname=name, timeout=60)
+    equal(open_files(proxy, [t.path("file"), t.path("other")]), set(), "after closefd")
 
 
 def test_names_stay_when_their_client_goes_as_they_do_in_qemu(t):

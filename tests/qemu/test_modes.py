@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 # pylint: disable=wrong-import-position
 import harness
+import oracle
 import qmp
 import vm
 from harness import equal
@@ -169,6 +170,21 @@ def test_stdio_of_qemus_arguments_is_taken_over(t):
     equal(proxy.wait(), 0, "exit status")
 
 
+def test_a_file_or_nothing_on_stdin_is_read_to_its_end(t):
+    script = t.path("script")
+    script.write_bytes(b'{"execute":"qmp_capabilities"}' + STATUS * 30 + b'{"execute":"quit"}')
+    proxy = vm.Proxy(t, listen=None, args=["-qmp", "stdio"], name="file")
+    out = t.path("out")
+    with open(script, "rb") as stdin, open(out, "wb") as stdout:
+        proxy.start(connect=False, stdin=stdin, stdout=stdout)
+        equal(proxy.wait(), 0, "exit status")
+    lines = [json.loads(line) for line in out.read_bytes().splitlines()]
+    equal(sum(line.get("id") == 1 for line in lines), 30, "answers")
+    equal(lines[-1], {"return": {}}, "the last one")
+    proxy = vm.Proxy(t, args=["-qmp", "stdio"], name="null").start()    # /dev/null is its stdin
+    serves(proxy.qmp)
+
+
 def test_a_pipe_is_left_as_it_was_found(t):
     proxy = vm.Proxy(t, listen=None, args=["-qmp", "stdio"])
     read_end, write_end = os.pipe()
@@ -226,6 +242,48 @@ def test_a_qemu_that_comes_back_is_served_again(t):
         equal([early.recv(10).get("id") for _ in range(2)], [None, 1], "ids of the replies")
         early.close()
     equal(proxy.process.poll(), None, "the proxy")
+
+
+def test_a_foreign_qemu_that_dies_in_an_operation_leaves_nothing_open(t):
+    disks = oracle.make_disks(t.dir, ("qcow2",))
+    own = vm.Qemu(t, disks, name="q", memory="256").start()
+    own._close_clients()
+    proxy = Attached(t, name="p").start()
+    for turn, delay in enumerate((0.0, 0.01, 0.03, 0.1)):
+        client = proxy.client()
+        client.send("snapshot-create", {"name": f"s{turn}", "memory": "none", "job-id": f"j{turn}"})
+        try:
+            client.closed(delay / harness.SLOW)
+        except AssertionError:
+            pass                        # its answer
+        own.process.kill()
+        own.wait()
+        own = vm.Qemu(t, disks, name="q", memory="256").start(connect=False)
+        client = harness.poll(proxy._try_client, 10, "QEMU to be back")
+        for job in client.command("query-jobs"):
+            harness.poll(lambda job=job: concluded(client, job["id"]), 10, f"{job['id']} to conclude")
+            client.command("job-dismiss", {"id": job["id"]})
+    equal(proxy.process.poll(), None, "the proxy")
+    proxy.signal()
+    equal(proxy.wait(), 0, "exit status")
+
+
+def concluded(client, ident):
+    return {job["id"]: job["status"] for job in client.command("query-jobs")}[ident] == "concluded"
+
+
+def test_sigterm_in_an_operation_ends_a_proxy_that_is_attached(t):
+    disks = oracle.make_disks(t.dir, ("qcow2",))
+    own = vm.Qemu(t, disks, name="q", memory="512").start()
+    own._close_clients()
+    proxy = Attached(t, name="p").start()
+    proxy.qmp.send("snapshot-create", {"name": "s", "memory": "stream"})
+    proxy.qmp.wait_event(lambda event: event["event"] in ("STOP", "JOB_STATUS_CHANGE"), 10)
+    proxy.signal()
+    equal(proxy.wait(), 0, "exit status")
+    own._close_clients()
+    client = harness.poll(own._try_client, 10, "QEMU to answer")
+    equal(client.command("query-status")["status"], "running", "the guest")
 
 
 def test_an_occupied_monitor_is_named_and_served_when_it_is_free(t):

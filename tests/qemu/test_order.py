@@ -157,6 +157,34 @@ def test_an_out_of_band_command_gets_through_while_an_operation_runs(t):
     equal(ids, ["oob", "c", "after"], "order of the replies")
 
 
+def test_what_is_known_at_once_is_not_held_up_by_an_open_out_of_band_command(t):
+    proxy = vm.Proxy(t).start()
+    client = proxy.client(oob=True)
+    client.command("query-commands")            # known from now on
+    for turn in range(20):
+        for behind in ('{"execute":"query-commands","id":"i"}', '{"execute":1,"id":"i"}'):
+            client.send_raw('{"exec-oob":"yank","arguments":{"instances":[]},"id":"o"}' + behind)
+            equal(sorted(client.recv()["id"] for _ in range(2)), ["i", "o"], f"turn {turn}")
+
+
+def test_an_operation_begins_when_what_came_before_is_done(t):
+    """A large command takes QEMU a while to read; a snapshot of another client waits for it."""
+    disks = oracle.make_disks(t.dir, ("qcow2",))
+    proxy = vm.Proxy(t, disks).start()
+    proxy.serial.wait_tick(5)
+    slow, other = proxy.client(timeout=60), proxy.client(timeout=60)
+    for turn in range(3):
+        slow.send_raw(request("object-add", "slow", qom_type="secret", id=f"o{turn}",
+                              data="x" * 150000))
+        for _ in range(30):             # by then the proxy has read it, and QEMU has not
+            other.command("query-status")
+        created = other.send("snapshot-create", {"name": f"s{turn}", "memory": "none"})
+        assert "return" in other.reply(created, 60)
+        assert f"o{turn}" in objects(other), "it was not waited for"
+        assert "return" in slow.reply("slow")
+    proxy.serial.check()
+
+
 def test_a_client_that_is_stopped_half_way_gets_the_rest_later(t):
     """More than fits into the socket, read slowly: nothing is lost, doubled or out of order."""
     proxy = vm.Proxy(t).start()
