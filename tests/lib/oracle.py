@@ -137,7 +137,7 @@ class Serial:
     """What the guest printed, from the file that its serial line goes to."""
 
     tick = r"^tick (\d+)$"
-    boot = r"^boot (\d+) disks="
+    boot = r"boot (\d+) disks="      # may stand behind a line that was cut by a revert
 
     def __init__(self, path):
         self.path = Path(path)

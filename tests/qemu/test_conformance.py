@@ -249,6 +249,9 @@ def test_what_a_client_that_leaves_had_queued_is_not_executed(t):
             wire.write(slow.command + (Q if turn > 1 else b"") + b"".join(queued))
             blocked(watch)
             wire.close()
+            after = Wire(watch.guest)   # greeted when its end was noticed
+            after.line()
+            after.close()
             slow.release()
             equal(b'"return"' in watch.line(), True, "answer of the other client")
             for _ in range(5):          # whatever was still to come has come
