@@ -36,11 +36,11 @@ static void client_close_cb(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     slot_drop_all(client);
-    client->ops->closed(client->arg, client);
-    client_drop_fds(client);
     client->limits->memory -= client->counted;
     client->limits->n_clients--;
     LIST_REMOVE(client, all);
+    client->ops->closed(client->arg, client);
+    client_drop_fds(client);
     event_free(client->read_event);
     event_free(client->write_event);
     event_free(client->close_event);
@@ -318,6 +318,16 @@ void client_give_fds(struct client *client, struct slot *slot)
     memcpy(slot->fds, client->fds, client->n_fds * sizeof(*slot->fds));
     slot->n_fds = client->n_fds;
     client->n_fds = 0;
+}
+
+struct client *client_first(const struct client_limits *limits)
+{
+    return LIST_FIRST(&limits->clients);
+}
+
+struct client *client_next(const struct client *client)
+{
+    return LIST_NEXT(client, all);
 }
 
 struct client_session *client_session(struct client *client)

@@ -71,6 +71,11 @@ void client_block(struct client *client, bool block);
 /* Moves the descriptors that came last to the slot. */
 void client_give_fds(struct client *client, struct slot *slot);
 
+/* The clients there are, the latest first; NULL behind the last.  One that is closed stays until the
+ * next turn of the loop. */
+struct client *client_first(const struct client_limits *limits);
+struct client *client_next(const struct client *client);
+
 /* The owner's state of the session. */
 struct client_session {
     bool greeted, negotiated, oob;

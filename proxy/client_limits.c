@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/answer.h"
 #include "proxy/client_internal.h"
 #include "proxy/log.h"
 
@@ -61,10 +62,9 @@ void client_refuse(struct client *client, const char *fmt, ...)
 {
     struct timeval linger = { .tv_sec = CLIENT_LINGER_SECONDS };
     struct err err = ERR_INIT;
-    json_t *error;
-    char why[512];
+    char why[512], *line;
     va_list ap;
-    char *text;
+    size_t len;
 
     if (client->closing || client->refused)
         return;
@@ -73,19 +73,15 @@ void client_refuse(struct client *client, const char *fmt, ...)
     va_end(ap);
     log_warn("closing a client: %s", why);
     err_set(&err, NULL, "%s", why);
-    error = err_to_json(&err);
-    text = json_dumps(error, JSON_ENSURE_ASCII);
-    json_decref(error);
+    line = answer_line(json_pack("{s:o}", "error", err_to_json(&err)), &len);
     err_clear(&err);
-    if (!text)
-        abort();
     client->refused = true;
     client_cut_output(client);
     evbuffer_drain(client->in, evbuffer_get_length(client->in));
     framer_free(client->framer);
     client->framer = framer_new(0);
-    evbuffer_add_printf(client->out, "{\"error\": %s}\r\n", text);
-    free(text);
+    evbuffer_add(client->out, line, len);
+    free(line);
     event_del(client->read_event);
     event_add(client->linger_event, &linger);
     client_go_on(client); /* drops its slots */

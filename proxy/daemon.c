@@ -21,13 +21,11 @@
 
 void daemon_broadcast(struct daemon *daemon, const char *line, size_t len)
 {
-    struct client_entry *entry, *after;
+    struct client *client;
 
-    for (entry = LIST_FIRST(&daemon->clients); entry; entry = after) {
-        after = LIST_NEXT(entry, next);
-        if (client_session(entry->client)->negotiated)
-            client_send(entry->client, line, len);
-    }
+    for (client = client_first(&daemon->limits); client; client = client_next(client))
+        if (client_session(client)->negotiated)
+            client_send(client, line, len);
 }
 
 void daemon_event(struct daemon *daemon, const char *name, json_t *data)
@@ -69,12 +67,10 @@ static void daemon_exit_cb(evutil_socket_t fd, short what, void *arg)
 
 static void daemon_close_clients(struct daemon *daemon)
 {
-    struct client_entry *entry, *after;
+    struct client *client;
 
-    for (entry = LIST_FIRST(&daemon->clients); entry; entry = after) {
-        after = LIST_NEXT(entry, next);
-        client_close(entry->client, "QEMU has ended");
-    }
+    for (client = client_first(&daemon->limits); client; client = client_next(client))
+        client_close(client, "QEMU has ended");
 }
 
 void daemon_quit(struct daemon *daemon, int status)
@@ -208,7 +204,6 @@ void daemon_init(struct daemon *daemon)
     if (!daemon->base)
         abort();
     process_allow_files(daemon->options.max_clients + DAEMON_FILES);
-    LIST_INIT(&daemon->clients);
     LIST_INIT(&daemon->limits.clients);
     daemon->limits.max_clients = daemon->options.max_clients;
     /* What QEMU would not take is refused in its words, not in ours. */

@@ -20,11 +20,6 @@
 #include "proxy/vm.h"
 #include "proxy/worker.h"
 
-struct client_entry {
-    LIST_ENTRY(client_entry) next;
-    struct client *client;
-};
-
 struct listener_entry;
 
 /* Answers of QEMU that stay the same while the process is the same: asked for once, and merged. */
@@ -55,10 +50,9 @@ struct daemon {
     char *greeting;             /* QEMU's, without the line's end */
     bool has_oob;
     struct { char *text; size_t len; } lists[DAEMON_LIST__COUNT];   /* text NULL: not known */
-    struct client_limits limits;
+    struct client_limits limits;        /* and the clients */
     bool quitting;
     int exit_status;
-    LIST_HEAD(, client_entry) clients;
     LIST_HEAD(, listener_entry) listeners;
     struct event *signals[4];
 };

@@ -243,7 +243,6 @@ static bool launch_attach(struct daemon *daemon, struct err *err)
         return false;
     daemon->qemu_img = strdup("qemu-img");
     vm_attach(daemon->vm, &address);
-    address_clear(&address);
     return true;
 }
 

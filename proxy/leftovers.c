@@ -217,7 +217,7 @@ static void leftovers_tidy(struct leftovers *leftovers)
     struct timeval retry = { .tv_usec = LEFTOVERS_RETRY_MS * 1000 };
     struct daemon *daemon = leftovers->daemon;
 
-    if (!leftovers->sets || !LIST_EMPTY(&daemon->clients))
+    if (!leftovers->sets || client_first(&daemon->limits))
         return;
     if (daemon->operation || !daemon->ready || !vm_renew_main(daemon->vm))
         event_add(leftovers->tidy, &retry);

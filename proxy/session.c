@@ -41,44 +41,32 @@ static void session_greet(struct daemon *daemon, struct client *client)
 
 void session_greet_all(struct daemon *daemon)
 {
-    struct client_entry *entry, *after;
+    struct client *client;
 
-    for (entry = LIST_FIRST(&daemon->clients); entry; entry = after) {
-        after = LIST_NEXT(entry, next);
-        session_greet(daemon, entry->client);
-    }
+    for (client = client_first(&daemon->limits); client; client = client_next(client))
+        session_greet(daemon, client);
 }
 
 struct client *session_start(struct daemon *daemon, int fd, int fd_out, bool pretty)
 {
-    struct client_entry *entry = calloc(1, sizeof(*entry));
+    struct client *client = client_new(daemon->base, fd, fd_out, &daemon->limits,
+                                       &session_client_ops, daemon);
 
-    if (!entry)
-        abort();
-    entry->client = client_new(daemon->base, fd, fd_out, &daemon->limits, &session_client_ops,
-                               daemon);
-    client_session(entry->client)->pretty = pretty;
-    LIST_INSERT_HEAD(&daemon->clients, entry, next);
+    client_session(client)->pretty = pretty;
     if (daemon->limits.n_clients > daemon->limits.max_clients)
-        client_refuse(entry->client, "There are %zu clients already (--max-clients)",
+        client_refuse(client, "There are %zu clients already (--max-clients)",
                       daemon->limits.max_clients);
     else if (daemon->ready)
-        session_greet(daemon, entry->client);
+        session_greet(daemon, client);
     else
-        client_block(entry->client, true);
-    return entry->client;
+        client_block(client, true);
+    return client;
 }
 
 static void session_closed(void *arg, struct client *client)
 {
     struct daemon *daemon = arg;
-    struct client_entry *entry;
 
-    LIST_FOREACH(entry, &daemon->clients, next)
-        if (entry->client == client)
-            break;
-    LIST_REMOVE(entry, next);
-    free(entry);
     leftovers_client_gone(daemon->leftovers, client);
     listener_client_gone(daemon, client);
 }

@@ -52,7 +52,8 @@ enum world_next vm_adopt_next(struct vm *vm, vm_done_cb *ready, void *arg);
 /* Ends it without looking at it. */
 void vm_end_stale_next(struct vm *vm);
 /* Attaches to a monitor that somebody else's QEMU listens on, now or as soon as it can be connected
- * to, and again whenever it has gone and come back.  address is borrowed. */
+ * to, and again whenever it has gone and come back.  the strings of address are
+ * stolen. */
 void vm_attach(struct vm *vm, const struct address *address);
 
 /* Starts next; done when it has negotiated. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Connections that come back: to a foreign QEMU, and to our own when it has closed its monitor. */
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "proxy/log.h"
@@ -66,10 +65,6 @@ void vm_attach(struct vm *vm, const struct address *address)
         abort();
     attach->vm = vm;
     attach->address = *address;
-    attach->address.path = address->path ? strdup(address->path) : NULL;
-    attach->address.host = address->host ? strdup(address->host) : NULL;
-    attach->address.port = address->port ? strdup(address->port) : NULL;
-    attach->address.group = NULL;
     attach->retry = event_new(vm->base, -1, 0, vm_attach_retry_cb, attach);
     attach->greeting = event_new(vm->base, -1, 0, vm_attach_greeting_cb, attach);
     if (!attach->retry || !attach->greeting)
