@@ -43,6 +43,9 @@ bool disks_match_record(const struct world *world, const json_t *state, const st
 bool disks_register(const struct world *world, json_t *state, const struct vm_disk *disk,
                     struct err *err);
 
+/* The active layers have the size that QEMU tells: a disk may have been resized. */
+void disks_note_sizes(const struct world *world, json_t *state);
+
 /* Every disk on record is in the VM, with its chain as recorded and its frozen layers untouched. */
 bool disks_check_all(const struct world *world, const json_t *state, struct err *err);
 

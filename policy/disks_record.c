@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The part of disks.h that compares the VM's disks with the record. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,39 @@ bool disks_match_record(const struct world *world, const json_t *state, const st
     return ok;
 }
 
+static bool disks_is_open(const struct world *world, const char *path)
+{
+    const json_t *file = world_file(world, path);
+    char name[64];
+
+    snprintf(name, sizeof(name), "%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT,
+             json_integer_value(json_object_get(file, "dev")),
+             json_integer_value(json_object_get(file, "ino")));
+    return json_object_get(world->open, name) != NULL;
+}
+
+/* Is what lies at the paths of the disk's chain what QEMU has open?  Where it has none of any disk's
+ * files open it is not the process that we know of that does, and nothing is known. */
+static bool disks_check_open(const struct world *world, const struct vm_disk *disk, struct err *err)
+{
+    bool any = false;
+
+    for (size_t i = 0; world->open && !any && i < world->graph->n_disks; i++)
+        for (size_t k = 0; !any && k < world->graph->disks[i].n_chain; k++)
+            any = disks_is_open(world, world->graph->disks[i].chain[k].file);
+    for (size_t i = 0; any && i < disk->g->n_chain; i++) {
+        const char *file = disk->g->chain[i].file;
+
+        if (!world_file(world, file) || disks_is_open(world, file))
+            continue;
+        err_set(err, REASON_IMAGE_CHANGED, "The image '%s' was replaced: QEMU has another file open "
+                "than the one at this path; put that back", file);
+        err_name(err, "file", file);
+        return false;
+    }
+    return true;
+}
+
 /* new: the record of one link of a running chain. */
 static json_t *disks_layer_of(const struct graph_link *link, const json_t *file, const char *parent)
 {
@@ -60,6 +94,13 @@ static json_t *disks_layer_of(const struct graph_link *link, const json_t *file,
     if (!layer)
         abort();
     return layer;
+}
+
+static json_t *disks_print(const json_t *file)
+{
+    return json_pack("{s:O, s:O, s:O, s:O}", "dev", json_object_get(file, "dev"), "ino",
+                     json_object_get(file, "ino"), "size", json_object_get(file, "size"), "mtime",
+                     json_object_get(file, "mtime"));
 }
 
 /* The image that the command line names has to be the active one: layers above it were made by
@@ -80,7 +121,7 @@ bool disks_register(const struct world *world, json_t *state, const struct vm_di
 {
     const char *parent = NULL;
 
-    if (!disks_check_unrecorded(world, disk, err))
+    if (!disks_check_unrecorded(world, disk, err) || !disks_check_open(world, disk, err))
         return false;
     for (size_t i = disk->g->n_chain; i-- > 0;) {
         const struct graph_link *link = &disk->g->chain[i];
@@ -91,9 +132,9 @@ bool disks_register(const struct world *world, json_t *state, const struct vm_di
             return disks_mismatch(disk, "this file cannot be found:", link->file, err);
         layer = disks_layer_of(link, file, parent);
         json_object_set_new(layer, i > 0 ? "foreign" : "base", json_true());
-        if (i == 0 && disk->a && disk->a->kind == ARGS_DISK_BLOCKDEV)
-            json_object_set_new(layer, "node", json_string(disk->a->node_name));
-        else if (i == 0 && disk->a && disk->a->node_name)
+        if (i > 0)
+            json_object_set_new(layer, "print", disks_print(file));
+        if (i == 0 && disk->a && disk->a->node_name)
             json_object_set_new(layer, "node", json_string(disk->a->node_name));
         parent = state_layer_add(state, layer);
     }
@@ -110,29 +151,32 @@ bool disks_check_frozen(const struct world *world, const json_t *state, const ch
     const json_t *print = json_object_get(layer, "print");
     const char *real = state_str(layer, "real");
     const json_t *file = world_file(world, real);
-    static const char *const members[] = { "dev", "ino", "size", "mtime", NULL };
+    /* Not dev: what number a file system has is another after the host was started anew. */
+    static const char *const members[] = { "ino", "size", "mtime", NULL };
 
     if (!file) {
         err_set(err, REASON_IMAGE_CHANGED, "The image '%s' is missing", real);
         err_name(err, "file", real);
         return false;
     }
+    if (strcmp(state_str(file, "kind"), "block") == 0)
+        return true; /* its node in /dev tells nothing of what it holds */
     for (size_t i = 0; print && members[i]; i++) {
         if (json_equal(json_object_get(print, members[i]), json_object_get(file, members[i])))
             continue;
         err_set(err, REASON_IMAGE_CHANGED, "The image '%s' was %s since the snapshot was made: "
-                "restore it from a backup", real, i < 2 ? "replaced" : "written to");
+                "restore it from a backup", real, i < 1 ? "replaced" : "written to");
         err_name(err, "file", real);
         return false;
     }
     return true;
 }
 
-/* Frozen layers of one running chain: all but the active one and the foreign ones. */
+/* Frozen layers of one running chain: all but the active one. */
 static bool disks_check_frozen_chain(const struct world *world, const json_t *state,
                                      const json_t *record, struct err *err)
 {
-    json_t *chain = state_chain(state, state_str(record, "active"), false);
+    json_t *chain = state_chain(state, state_str(record, "active"), true);
     bool ok = true;
 
     for (size_t i = 1; ok && i < json_array_size(chain); i++)
@@ -153,7 +197,7 @@ static bool disks_check_record(const struct world *world, const json_t *state, c
         err_name(err, "disk", label);
         return false;
     }
-    return disks_match_record(world, state, disk, err) &&
+    return disks_match_record(world, state, disk, err) && disks_check_open(world, disk, err) &&
            disks_check_frozen_chain(world, state, record, err);
 }
 
@@ -172,4 +216,18 @@ bool disks_check_all(const struct world *world, const json_t *state, struct err 
     }
     disks_clear(&all);
     return ok;
+}
+
+void disks_note_sizes(const struct world *world, json_t *state)
+{
+    struct vm_disks all;
+
+    disks_list(world, &all);
+    for (size_t i = 0; i < all.n; i++) {
+        json_t *layer = state_layer(state, state_str(state_disk(state, all.v[i].key), "active"));
+
+        json_object_set_new(layer, "size",
+                            json_integer((json_int_t)all.v[i].g->active->virtual_size));
+    }
+    disks_clear(&all);
 }

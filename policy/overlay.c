@@ -91,8 +91,10 @@ const char *overlay_plan(const struct world *world, json_t *state, const char *b
 {
     const json_t *below = state_layer(state, below_id);
     json_int_t number = json_integer_value(json_object_get(state, "counter")) + 1;
-    char *path = overlay_path(world, overlay_base(state, below_id), state_str(below, "path"),
-                              number);
+    bool link = json_is_true(json_object_get(world_file(world, state_str(below, "path")), "link"));
+    /* Where a link leads to there is the folder in which the overlay comes to lie. */
+    char *path = overlay_path(world, overlay_base(state, below_id),
+                              state_str(below, link ? "real" : "path"), number);
     char *real = overlay_path(world, overlay_base(state, below_id), state_str(below, "real"),
                               number);
     const char *id = NULL;

@@ -100,6 +100,15 @@ void step_fd(json_t *step, const char *path, const char *flags)
     json_object_set_new(step, "fd", json_pack("{s:s, s:s}", "path", path, "flags", flags));
 }
 
+void step_stall(json_t *step, json_int_t after_ms, json_t *command, json_t *undo)
+{
+    json_t *stall = json_pack("{s:I, s:o, s:[o]}", "after", after_ms, "command", command, "undo", undo);
+
+    if (!stall)
+        abort();
+    json_object_set_new(step, "stall", stall);
+}
+
 json_t *expect_status(const char *first, const char *second)
 {
     return json_pack("{s:s, s:[s, s*]}", "is", "status", "in", first, second);

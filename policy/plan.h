@@ -15,7 +15,8 @@
  * no-return (once it is done, or perhaps done, the plan goes forward until a step that is settled),
  * can-return (behind the commit point: when it is refused, everything can still be taken back),
  * lenient (a failure is reported, but does not fail the plan: only behind the commit point, and in
- * what is undone).
+ * what is undone), moves (it moves data: its progress counts), stall ({after: ms, command, undo:
+ * [step]}: see step_stall(); stalled is true once that command may have gone out).
  *
  * A command is sent once.  Whatever its answer, what counts is the expectation, which is checked in
  * QEMU's own answer to a query (expect.h), as often as needed.
@@ -49,6 +50,13 @@ void step_commit_point(json_t *step);
 json_t *step_lenient(json_t *step); /* returns step */
 void step_timeout(json_t *step, json_int_t ms);
 void step_fd(json_t *step, const char *path, const char *flags);
+
+/* For a step that waits for a job (expect_job()) which may never get there, since the guest makes new
+ * work for it: when the least that ever remained of it has not become less for after_ms (0: as soon as
+ * there is something to wait for), the command goes out, once, to where the step's own went; then the
+ * step waits on.  undo is what takes that back, right before the step's own undo.  command (an object
+ * {execute, arguments?}) and undo (a step) are stolen. */
+void step_stall(json_t *step, json_int_t after_ms, json_t *command, json_t *undo);
 
 /* new: expectations. */
 json_t *expect_status(const char *first, const char *second);

@@ -111,6 +111,7 @@ static bool create_overlays(struct create *create, const json_t *request, struct
         err_set(err, REASON_UNKNOWN_DISK, "There is nothing to save: no writable disk, and no memory");
         return false;
     }
+    disks_note_sizes(create->world, create->after);
     for (size_t i = 0; i < create->disks.n; i++) {
         const struct vm_disk *disk = &create->disks.v[i];
         const char *id;

@@ -7,6 +7,7 @@
 #include "policy/args_rewrite.h"
 #include "policy/disks.h"
 #include "policy/overlay.h"
+#include "policy/plan.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 
@@ -76,14 +77,18 @@ char **layers_rewrite(const struct args *args, const json_t *state, const json_t
 }
 
 /* An overlay's header is the only thing that QEMU follows to find the layer below. */
-static bool layers_check_header(const struct world *world, const json_t *layer, const json_t *below,
-                                struct err *err)
+bool layers_check_header(const struct world *world, const json_t *state, const char *id,
+                         struct err *err)
 {
+    const json_t *layer = state_layer(state, id);
+    const json_t *below = state_layer(state, state_str(layer, "parent"));
     const char *real = state_str(layer, "real");
     const json_t *file = world_file(world, real);
     const char *backing = state_str(file, "backing"), *format = state_str(file, "backing-format");
     const char *bad = state_str(file, "bad");
 
+    if (json_is_true(json_object_get(layer, "base")) || !below)
+        return true;
     if (!file) {
         err_set(err, REASON_IMAGE_CHANGED, "The image '%s' is missing", real);
     } else if (bad) {
@@ -103,21 +108,30 @@ static bool layers_check_header(const struct world *world, const json_t *layer, 
 bool layers_check_headers(const struct world *world, const json_t *state, const char *id,
                           struct err *err)
 {
-    json_t *chain = state_chain(state, id, false);
+    json_t *chain = state_chain(state, id, true);
     bool ok = true;
 
     for (size_t i = 0; ok && i < json_array_size(chain); i++) {
         const char *at = json_string_value(json_array_get(chain, i));
-        const json_t *layer = state_layer(state, at);
-        const json_t *below = state_layer(state, state_str(layer, "parent"));
 
-        if (!json_is_true(json_object_get(layer, "base")) && below)
-            ok = layers_check_header(world, layer, below, err);
+        ok = json_is_true(json_object_get(state_layer(state, at), "foreign")) ||
+             layers_check_header(world, state, at, err);
         if (ok && i > 0)
             ok = disks_check_frozen(world, state, at, err);
     }
     json_decref(chain);
     return ok;
+}
+
+json_t *layers_header_step(const json_t *state, const char *id)
+{
+    const json_t *layer = state_layer(state, id);
+    const json_t *below = state_layer(state, state_str(layer, "parent"));
+
+    return step_deed("header-check", id,
+                     json_pack("{s:O, s:s, s:O}", "file", json_object_get(layer, "real"), "backing",
+                               overlay_backing(below), "backing-format",
+                               json_object_get(below, "format")));
 }
 
 json_t *layers_expect(const json_t *state, const json_t *actives)

@@ -21,6 +21,13 @@ char **layers_rewrite(const struct args *args, const json_t *state, const json_t
 bool layers_check_headers(const struct world *world, const json_t *state, const char *id,
                           struct err *err);
 
+/* The same for one layer, and the one below it. */
+bool layers_check_header(const struct world *world, const json_t *state, const char *id,
+                         struct err *err);
+
+/* new: the step that looks whether the layer's header names what it should, durably. */
+json_t *layers_header_step(const json_t *state, const char *id);
+
 /* new: {"is": "chain"} for the disks of `actives`, as they must be open in the new process. */
 json_t *layers_expect(const json_t *state, const json_t *actives);
 

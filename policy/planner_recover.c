@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "policy/disks.h"
+#include "policy/fitting.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
+#include "policy/planner_delete_side.h"
 #include "policy/planner_steps.h"
 #include "policy/state.h"
 
@@ -137,8 +139,9 @@ static void recovery_create(struct recovery *recovery)
     recovery_undo_of(recovery, "memory-create");
 }
 
-static bool recovery_fits(const struct recovery *recovery, const json_t *state)
+static bool recovery_fits(void *arg, const json_t *state)
 {
+    const struct recovery *recovery = arg;
     struct vm_disks all;
     struct err err = ERR_INIT;
     const char *key;
@@ -154,24 +157,6 @@ static bool recovery_fits(const struct recovery *recovery, const json_t *state)
     disks_clear(&all);
     err_clear(&err);
     return ok;
-}
-
-/* The record that describes the chains that QEMU has: the present one, or one of those that the
- * plan would have written (borrowed). */
-static const json_t *recovery_fitting(const struct recovery *recovery)
-{
-    json_t *step;
-    size_t i;
-
-    if (recovery_fits(recovery, recovery->state))
-        return recovery->state;
-    json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
-        const json_t *state = json_object_get(json_object_get(step, "args"), "state");
-
-        if (state && recovery_fits(recovery, state))
-            return state;
-    }
-    return NULL;
 }
 
 /* Does the record name the file, as a layer or as saved memory? */
@@ -208,7 +193,12 @@ json_t *planner_unneeded(const json_t *plan, const json_t *state)
     return files;
 }
 
-/* Children that were merged: their nodes and files. */
+static bool recovery_is_side(const struct graph_node *node)
+{
+    return node && strncmp(node->name, DELETE_SIDE_PREFIX, sizeof(DELETE_SIDE_PREFIX) - 1) == 0;
+}
+
+/* Children that were merged: their nodes and files.  Side branches are closed already. */
 static void recovery_drop_merged(struct recovery *recovery, const json_t *fitting)
 {
     json_t *step;
@@ -216,9 +206,10 @@ static void recovery_drop_merged(struct recovery *recovery, const json_t *fittin
 
     json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
         const json_t *arguments = json_object_get(json_object_get(step, "command"), "arguments");
+        const char *name = state_str(arguments, "node-name");
+        const struct graph_node *node = name ? graph_node_find(recovery->world->graph, name) : NULL;
 
-        if (strcmp(state_str(step, "step"), "blockdev-del") == 0 &&
-            recovery_node_exists(recovery, state_str(arguments, "node-name")))
+        if (strcmp(state_str(step, "step"), "blockdev-del") == 0 && node && !recovery_is_side(node))
             plan_add(recovery->plan, step_lenient(json_deep_copy(step))); /* it may be in use */
     }
     plan_add(recovery->plan,
@@ -227,12 +218,35 @@ static void recovery_drop_merged(struct recovery *recovery, const json_t *fittin
                                               planner_unneeded(recovery->old, fitting)))));
 }
 
+/* A branch that was open for a merge: from the top down, since a node goes when nothing stands on it. */
+static void recovery_close_side(struct recovery *recovery)
+{
+    const struct graph *graph = recovery->world->graph;
+
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const struct graph_node *node = &graph->nodes[i];
+        bool top = recovery_is_side(node);
+
+        for (size_t k = 0; top && k < graph->n_nodes; k++)
+            if (recovery_is_side(&graph->nodes[k]) &&
+                graph_child_find(&graph->nodes[k], "backing") == node)
+                top = false;
+        for (; top && recovery_is_side(node); node = graph_child_find(node, "backing"))
+            plan_add(recovery->plan,
+                     step_lenient(step_command("blockdev-del", "qemu", node->name, "blockdev-del",
+                                               json_pack("{s:s}", "node-name", node->name),
+                                               expect_node(node->name, false))));
+    }
+}
+
 static void recovery_delete(struct recovery *recovery)
 {
     const json_t *fitting;
 
     recovery_end_jobs(recovery);
-    fitting = recovery_fitting(recovery);
+    recovery_close_side(recovery);
+    fitting = fitting_record(recovery->world, recovery->old, recovery->state, recovery_fits,
+                             recovery);
     if (fitting && fitting != recovery->state)
         plan_add(recovery->plan, step_deed("state-write", NULL,
                                            json_pack("{s:O}", "state", fitting)));

@@ -17,6 +17,7 @@
 #define REASON_CONFIGURATION_CHANGED "configuration-changed"
 #define REASON_CURRENT_BRANCH "current-branch"
 #define REASON_DELETING "being-deleted"
+#define REASON_DIRECTION_UNAVAILABLE "direction-unavailable"
 #define REASON_DISK_GONE "disk-gone"
 #define REASON_DUPLICATE_NAME "duplicate-name"
 #define REASON_FILE_EXISTS "file-exists"

@@ -10,7 +10,8 @@
  *   current    name of the snapshot that the running state descends from, or null
  *   config     configuration commands of clients since QEMU was started
  *   disks      key -> { device, qdev, active: layer, base: layer }
- *   layers     id  -> { path, real, format, parent: layer|null, node?, foreign?, base?, size, print? }
+ *   layers     id  -> { path, real, format, parent: layer|null, node?, foreign?, base?, copied?, size,
+ *              print? }
  *   snapshots  [ { name, parent|null, description?, created, run-state, origin, memory?, disks:
  *                { key -> layer }, args, config, qemu, deleting? } ], oldest first
  *
@@ -18,6 +19,7 @@
  * the folder that QEMU runs in), real the absolute path.  A foreign layer lies below the image that
  * the command line names: it is never written and never deleted.  base marks the image that the
  * command line names: it is written into when its only child is merged, but never unlinked.
+ * copied marks a layer that holds nothing which the one below it does not hold too (merge.h).
  * print is the fingerprint of a frozen layer: { size, mtime, dev, ino } (nanoseconds; mtime is text).
  * A layer that a snapshot names is frozen: nothing writes to it.
  *

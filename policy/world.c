@@ -30,6 +30,7 @@ void world_clear(struct world *world)
     json_decref(world->parameters);
     json_decref(world->files);
     json_decref(world->rooms);
+    json_decref(world->open);
     memset(world, 0, sizeof(*world));
 }
 

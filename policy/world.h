@@ -6,10 +6,13 @@
  * this, from the record (state.h) and from the request; none of it is kept across operations, since
  * other monitors, HMP and the guest may change anything at any time.
  *
- * files: path (as QEMU was told, or from the record) -> { exists, and when it does: real, kind
- * ("file", "block", "other"), dev, ino, size, mtime (text, nanoseconds), format ("qcow2" or "raw",
- * by its first bytes), backing, backing-format, bad (why a qcow2 header cannot be used) }.
+ * files: path (as QEMU was told, or from the record) -> { exists, and when it does: real, link (the
+ * path is a symbolic link), kind ("file", "block", "other"), dev, ino, size, allocated (bytes that it
+ * takes on the disk), capacity (bytes, of a block device), mtime (text, nanoseconds), format ("qcow2"
+ * or "raw", by its first bytes), backing, backing-format, bitmaps (there are persistent ones), bad (why
+ * a qcow2 header cannot be used) }.
  * rooms: folder -> { free: bytes, writable: bool }, for folders in which files will be created.
+ * open: "DEV:INO" -> true, for every file that the QEMU process has open; NULL: that cannot be told.
  */
 #ifndef POLICY_WORLD_H
 #define POLICY_WORLD_H
@@ -42,7 +45,8 @@ struct world {
     int version[2];                 /* major, minor */
     enum world_next next;           /* for a recovery */
     long long now;                  /* microseconds since 1970 */
-    json_t *files, *rooms;
+    json_int_t converge_ms;         /* how long a merge may fail to catch up with the guest */
+    json_t *files, *rooms, *open;
 };
 
 /* borrowed: the entry of a file, NULL when nothing is there. */

@@ -84,6 +84,7 @@ void collect_static(struct daemon *daemon, struct world *world)
     world->memory_dir = daemon->store->memory_path;
     world->args = daemon->args;
     world->args_disks = daemon->args ? &daemon->args_disks : NULL;
+    world->converge_ms = (json_int_t)daemon->options.converge_timeout * 1000;
 }
 
 static void collect_add_path(json_t *files, json_t *folders, const char *path, bool folder)
@@ -158,6 +159,7 @@ static void collect_files_cb(void *arg, bool ok, json_t *result, struct err *err
     (void)err;
     collect->world.files = json_incref(json_object_get(result, "files"));
     collect->world.rooms = json_incref(json_object_get(result, "rooms"));
+    collect->world.open = json_incref(json_object_get(result, "open"));
     more = collect_more_folders(collect->world.files);
     worker_run(collect->daemon->worker, deed_inspect, more, collect_rooms_cb, collect);
     json_decref(more);
@@ -167,6 +169,8 @@ static void collect_inspect(struct collect *collect)
 {
     json_t *paths = collect_paths(&collect->world, collect->state);
 
+    if (collect->world.graph && vm_has_process(collect->daemon->vm))
+        json_object_set_new(paths, "pid", json_integer(vm_pid(collect->daemon->vm)));
     worker_run(collect->daemon->worker, deed_inspect, paths, collect_files_cb, collect);
     json_decref(paths);
 }

@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "proxy/deeds.h"
+#include "proxy/deeds_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "policy/qcow2.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/durable.h"
 
-extern char **environ;
-
-/* Makes a file that was not there, without following a link; -1: err is set. */
-static int deed_create_file(const char *path, struct err *err)
+int deed_create_file(const char *path, struct err *err)
 {
     const char *base;
     int dirfd = durable_open_parent(path, &base), fd;
@@ -36,8 +30,7 @@ static int deed_create_file(const char *path, struct err *err)
     return fd;
 }
 
-/* fsyncs the file and its folder. */
-static bool deed_sync(int fd, const char *path, struct err *err)
+bool deed_sync(int fd, const char *path, struct err *err)
 {
     const char *base;
     int dirfd = durable_open_parent(path, &base);
@@ -47,77 +40,6 @@ static bool deed_sync(int fd, const char *path, struct err *err)
         durable_errno(err, errno, "fsync", path);
     if (dirfd >= 0)
         close(dirfd);
-    return ok;
-}
-
-/* Runs qemu-img on the open file: the name cannot be swapped for a link underneath it, and -u keeps
- * it from opening the image below. */
-static bool deed_run_qemu_img(const json_t *args, int fd, struct err *err)
-{
-    char target[32], size[32];
-    const char *qemu_img = state_str(args, "qemu-img");
-    char *argv[] = {
-        (char *)qemu_img, (char *)"create", (char *)"-q", (char *)"-u", (char *)"-f",
-        (char *)"qcow2", (char *)"-F", (char *)state_str(args, "backing-format"), (char *)"-b",
-        (char *)state_str(args, "backing"), target, size, NULL,
-    };
-    int inherited = dup(fd), status = -1, error;
-    pid_t pid;
-
-    snprintf(target, sizeof(target), "/dev/fd/%d", inherited);
-    snprintf(size, sizeof(size), "%" JSON_INTEGER_FORMAT,
-             json_integer_value(json_object_get(args, "size")));
-    error = posix_spawnp(&pid, qemu_img, NULL, NULL, argv, environ);
-    close(inherited);
-    if (error) {
-        err_set(err, REASON_FILE_UNUSABLE, "Cannot run '%s': %s", qemu_img, strerror(error));
-        return false;
-    }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return true;
-    err_set(err, REASON_FILE_UNUSABLE, "'%s' failed to write the new overlay '%s' (its message is in "
-            "the proxy's log)", qemu_img, state_str(args, "file"));
-    return false;
-}
-
-/* Is what lies on the disk now the overlay that was wanted? */
-static bool deed_check_overlay(const json_t *args, int fd, struct err *err)
-{
-    struct qcow2_header header;
-    char *head = malloc(QCOW2_HEAD_BYTES);
-    ssize_t n = head ? pread(fd, head, QCOW2_HEAD_BYTES, 0) : -1;
-    bool ok = n >= 0 && qcow2_parse(head, (size_t)n, &header, err);
-
-    free(head);
-    if (!ok)
-        return false;
-    if (header.has_backing && strcmp(header.backing, state_str(args, "backing")) == 0 &&
-        strcmp(header.backing_format, state_str(args, "backing-format")) == 0 &&
-        header.virtual_size == (uint64_t)json_integer_value(json_object_get(args, "size")))
-        return true;
-    err_set(err, REASON_BAD_IMAGE, "The new overlay '%s' does not say what was asked for",
-            state_str(args, "file"));
-    return false;
-}
-
-static bool deed_overlay_create(const json_t *args, json_t **result, struct err *err)
-{
-    const char *path = state_str(args, "file");
-    int fd = deed_create_file(path, err);
-    bool ok;
-
-    (void)result;
-    if (fd < 0)
-        return false;
-    ok = deed_run_qemu_img(args, fd, err) && deed_check_overlay(args, fd, err) &&
-         deed_sync(fd, path, err);
-    close(fd);
-    if (!ok) {
-        unlink(path);
-        err_name(err, "file", path);
-    }
     return ok;
 }
 
@@ -285,6 +207,8 @@ static const struct {
     worker_fn *fn;
 } deed_rows[] = {
     { "overlay-create", deed_overlay_create },
+    { "header-check", deed_header_check },
+    { "header-rewrite", deed_header_rewrite },
     { "memory-create", deed_memory_create },
     { "memory-seal", deed_memory_seal },
     { "memory-check", deed_memory_check },

@@ -6,6 +6,8 @@
  * is so, and clears up behind itself when it fails.
  *
  *   overlay-create  { file, size, backing, backing-format, qemu-img }   never over an existing file
+ *   header-check    { file, backing, backing-format }   the header names that, and is durable
+ *   header-rewrite  { file, backing, backing-format, qemu-img }   makes it so; nothing else changes
  *   memory-create   { file }
  *   memory-seal     { file } -> { size, xxh3 }      durable from here on
  *   memory-check    { file, size, xxh3 }            the file is what was sealed
@@ -13,7 +15,7 @@
  *   files-sync      { files: [path] }               what QEMU has written is on the disk
  *   file-remove     { file }
  *   files-remove    { files: [path] }               all of them, then the first error
- *   inspect         { files: [path], folders: [path] } -> { files, rooms }   (policy/world.h)
+ *   inspect         { files: [path], folders: [path], pid? } -> { files, rooms, open? }   (policy/world.h)
  *   preflight       { steps }                       would the plan's new files find their place?
  */
 #ifndef PROXY_DEEDS_H

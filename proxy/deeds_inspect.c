@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The deeds that only look: inspect and preflight. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -53,17 +54,22 @@ static json_t *inspect_file(const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     json_t *entry = json_pack("{s:b}", "exists", fd >= 0);
     char *real = realpath(path, NULL), mtime[48];
-    struct stat st;
+    struct stat st, link;
 
     if (fd >= 0 && real && fstat(fd, &st) == 0) {
         snprintf(mtime, sizeof(mtime), "%lld.%09ld", (long long)st.st_mtim.tv_sec,
                  st.st_mtim.tv_nsec);
         json_object_set_new(entry, "real", json_string(real));
+        json_object_set_new(entry, "link", json_boolean(lstat(path, &link) == 0 &&
+                                                        S_ISLNK(link.st_mode)));
         json_object_set_new(entry, "kind", json_string(S_ISREG(st.st_mode)   ? "file"
                                                        : S_ISBLK(st.st_mode) ? "block" : "other"));
         json_object_set_new(entry, "dev", json_integer((json_int_t)st.st_dev));
         json_object_set_new(entry, "ino", json_integer((json_int_t)st.st_ino));
         json_object_set_new(entry, "size", json_integer((json_int_t)st.st_size));
+        if (S_ISBLK(st.st_mode))
+            json_object_set_new(entry, "capacity", json_integer(lseek(fd, 0, SEEK_END)));
+        json_object_set_new(entry, "allocated", json_integer((json_int_t)st.st_blocks * 512));
         json_object_set_new(entry, "mtime", json_string(mtime));
         inspect_header(fd, entry);
     } else {
@@ -84,6 +90,31 @@ static json_t *inspect_room(const char *path)
                      ok ? (json_int_t)(vfs.f_bavail * vfs.f_frsize) : (json_int_t)0);
 }
 
+/* new: the files that a process has open; NULL: that is not to be seen. */
+static json_t *inspect_open(json_int_t pid)
+{
+    json_t *open = json_object();
+    char path[64], name[64];
+    struct dirent *entry;
+    struct stat st;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%" JSON_INTEGER_FORMAT "/fd", pid);
+    dir = opendir(path);
+    while (dir && (entry = readdir(dir))) {
+        if (fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
+            continue;
+        snprintf(name, sizeof(name), "%lld:%lld", (long long)st.st_dev, (long long)st.st_ino);
+        json_object_set_new(open, name, json_true());
+    }
+    if (dir) {
+        closedir(dir);
+        return open;
+    }
+    json_decref(open);
+    return NULL;
+}
+
 bool deed_inspect(const json_t *args, json_t **result, struct err *err)
 {
     json_t *files = json_object(), *rooms = json_object();
@@ -96,6 +127,9 @@ bool deed_inspect(const json_t *args, json_t **result, struct err *err)
     json_array_foreach(json_object_get(args, "folders"), i, path)
         json_object_set_new(rooms, json_string_value(path), inspect_room(json_string_value(path)));
     *result = json_pack("{s:o, s:o}", "files", files, "rooms", rooms);
+    if (json_object_get(args, "pid"))
+        json_object_set_new(*result, "open",
+                            inspect_open(json_integer_value(json_object_get(args, "pid"))));
     return true;
 }
 

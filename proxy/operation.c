@@ -38,10 +38,13 @@ void operation_finish(struct operation *op, json_t *result, struct err *err)
 {
     struct daemon *daemon = op->daemon;
     struct job *job = operation_job(op);
+    json_int_t standstill = runner_standstill_ms(&op->standstill);
 
     daemon->operation = NULL;
     if (err)
         log_info("%s: %s", op->kind, err->desc);
+    if (standstill >= 0)
+        log_info("%s: the guest stood still for %lld ms", op->kind, (long long)standstill);
     if (job)
         job_conclude(job, err ? err->desc : NULL);
     if (op->slot && err)
@@ -70,6 +73,7 @@ json_t *operation_result(const struct operation *op)
     const json_t *state = op->daemon->store->state;
     const char *name = state_str(op->request, "name");
     const json_t *snapshot = state_snapshot(state, name);
+    json_int_t standstill = runner_standstill_ms(&op->standstill);
     json_t *result = json_object();
 
     if (op->dry_run) {
@@ -81,6 +85,8 @@ json_t *operation_result(const struct operation *op)
         json_object_set(result, "method", json_object_get(op->plan, "method"));
     if (strcmp(op->kind, "snapshot-delete") == 0 && !op->dry_run)
         json_object_set(result, "deleted", operation_deleted(op));
+    if (standstill >= 0)
+        json_object_set_new(result, "standstill", json_integer(standstill));
     return result;
 }
 

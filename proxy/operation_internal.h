@@ -35,6 +35,7 @@ struct operation {
     struct world world;
     json_t *plan;
     struct runner *runner;
+    struct runner_standstill standstill;    /* over all stages */
     json_t *journal;            /* STAGE_RECOVER: what is to be settled */
     struct err failure;         /* of the stage that made the later ones necessary */
     struct event *start;        /* begins a stage from the loop */

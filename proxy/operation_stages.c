@@ -271,7 +271,7 @@ static void operation_preflight_cb(void *arg, bool ok, json_t *result, struct er
         return;
     }
     if (ok && operation_become_job(op, &mine)) {
-        op->runner = runner_new(op->daemon->base, op->plan, &operation_env, op);
+        op->runner = runner_new(op->daemon->base, op->plan, &op->standstill, &operation_env, op);
         return;
     }
     if (!ok)

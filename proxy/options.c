@@ -11,6 +11,10 @@
 #include "policy/address.h"
 #include "proxy/log.h"
 
+/* A merge that has not caught up in a day never will. */
+#define OPTIONS_CONVERGE_DEFAULT 60
+#define OPTIONS_CONVERGE_MAX 86400
+
 const char options_usage[] =
     "Usage: qmp-proxy [OPTION]... -- qemu-system-x86_64 ARG...\n"
     "       qmp-proxy [OPTION]... -c ADDRESS\n"
@@ -23,6 +27,8 @@ const char options_usage[] =
     "  -n, --name NAME          name of the VM (default: QEMU's -name)\n"
     "  -d, --state-dir DIR      folder for what is kept about the VM\n"
     "  -c, --connect ADDRESS    stand before a QEMU that runs already\n"
+    "      --converge-timeout S seconds in which a merge has to catch up with the guest; then the\n"
+    "                           guest is stopped until it has (default 60, 0: at once)\n"
     "      --max-clients N      connections at a time (default 1024)\n"
     "      --max-request SIZE   of one request (default 64M, as QEMU)\n"
     "      --max-unread SIZE    of what waits for a client that does not read (default 16M)\n"
@@ -36,6 +42,7 @@ const char options_usage[] =
 enum {
     OPTION_LOG_LEVEL = 256,
     OPTION_METRICS,
+    OPTION_CONVERGE_TIMEOUT,
     OPTION_MAX_CLIENTS,
     OPTION_MAX_REQUEST,
     OPTION_MAX_UNREAD,
@@ -49,6 +56,7 @@ static const struct option options_long[] = {
     { "policy", required_argument, NULL, 'p' },
     { "connect", required_argument, NULL, 'c' },
     { "metrics", required_argument, NULL, OPTION_METRICS },
+    { "converge-timeout", required_argument, NULL, OPTION_CONVERGE_TIMEOUT },
     { "max-clients", required_argument, NULL, OPTION_MAX_CLIENTS },
     { "max-request", required_argument, NULL, OPTION_MAX_REQUEST },
     { "max-unread", required_argument, NULL, OPTION_MAX_UNREAD },
@@ -99,6 +107,22 @@ static bool options_limit(int c, const char *name, struct options *out, struct e
     return true;
 }
 
+static bool options_converge(struct options *out, struct err *err)
+{
+    unsigned long n;
+    char *end;
+
+    errno = 0;
+    n = strtoul(optarg, &end, 10);
+    if (!isdigit((unsigned char)optarg[0]) || errno || *end || n > OPTIONS_CONVERGE_MAX) {
+        err_set(err, NULL, "'%s' is no value for --converge-timeout: give a number of seconds from 0 "
+                "to %d", optarg, OPTIONS_CONVERGE_MAX);
+        return false;
+    }
+    out->converge_timeout = (unsigned)n;
+    return true;
+}
+
 static bool options_take(int c, struct options *out, struct err *err)
 {
     enum log_level level;
@@ -107,6 +131,8 @@ static bool options_take(int c, struct options *out, struct err *err)
     case 'l':
         out->listen[out->n_listen++] = optarg;
         return options_check_address(optarg, err);
+    case OPTION_CONVERGE_TIMEOUT:
+        return options_converge(out, err);
     case OPTION_MAX_CLIENTS:
         return options_limit(c, "max-clients", out, err);
     case OPTION_MAX_REQUEST:
@@ -153,6 +179,7 @@ bool options_parse(int argc, char *argv[], struct options *out, struct err *err)
     int c;
 
     memset(out, 0, sizeof(*out));
+    out->converge_timeout = OPTIONS_CONVERGE_DEFAULT;
     out->max_clients = 1024;
     out->max_unread = 16u << 20;
     out->max_memory = 256u << 20;

@@ -18,6 +18,7 @@ struct options {
     const char *connect;        /* -c, or NULL */
     int qemu_argc;              /* behind --; 0 with -c */
     char **qemu_argv;
+    unsigned converge_timeout;  /* seconds; 0: at once */
     size_t max_clients, max_request, max_unread, max_memory;    /* client.h; bytes */
     bool help, version;
 };

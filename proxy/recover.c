@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "policy/fitting.h"
 #include "policy/planner.h"
 #include "policy/planner_layers.h"
 #include "policy/state.h"
@@ -36,36 +37,53 @@ static void recover_deeds(const json_t *plan, const char *name, bool undo)
     }
 }
 
-/* Do all disks' chains in that record have the headers that it says? */
-static bool recover_fits(struct daemon *daemon, const json_t *state)
+/* What the files say that a record names. */
+static void recover_look(struct daemon *daemon, const json_t *state, struct world *world)
 {
     json_t *paths, *found = NULL;
-    struct world world;
+    struct err err = ERR_INIT;
+
+    collect_static(daemon, world);
+    paths = collect_paths(world, state);
+    if (!deed_inspect(paths, &found, &err))
+        err_clear(&err);
+    world->files = json_incref(json_object_get(found, "files"));
+    json_decref(paths);
+    json_decref(found);
+}
+
+/* Do all disks' chains in that record have the headers that it says?  Whether a file was touched since
+ * is not asked: that says nothing of which record is the right one. */
+static bool recover_fits(void *arg, const json_t *record)
+{
+    const struct world *world = arg;
     struct err err = ERR_INIT;
     const char *key;
-    json_t *disk;
-    bool ok;
+    json_t *disk, *id;
+    bool ok = true;
+    size_t i;
 
-    collect_static(daemon, &world);
-    paths = collect_paths(&world, state);
-    ok = deed_inspect(paths, &found, &err);
-    world.files = json_object_get(found, "files");
-    json_object_foreach(json_object_get(state, "disks"), key, disk)
-        ok = ok && layers_check_headers(&world, state, state_str(disk, "active"), &err);
+    json_object_foreach(json_object_get(record, "disks"), key, disk) {
+        json_t *chain = state_chain(record, state_str(disk, "active"), false);
+
+        json_array_foreach(chain, i, id)
+            ok = ok && layers_check_header(world, record, json_string_value(id), &err);
+        json_decref(chain);
+    }
     if (err.set)
         log_info("recovery: %s", err.desc);
     err_clear(&err);
-    json_decref(paths);
-    json_decref(found);
     return ok;
 }
 
 static bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)
 {
     json_t *adopted = planner_adopted(plan, daemon->store->state);
+    struct world world;
     bool ok = true;
 
-    if (json_is_true(json_object_get(plan, "adopt")) && recover_fits(daemon, adopted)) {
+    recover_look(daemon, adopted, &world);
+    if (json_is_true(json_object_get(plan, "adopt")) && recover_fits(&world, adopted)) {
         log_warn("snapshot-create of '%s' was interrupted: its overlays are kept",
                  state_str(plan, "name"));
         ok = store_write(daemon->store, adopted, err);
@@ -74,6 +92,7 @@ static bool recover_create(struct daemon *daemon, const json_t *plan, struct err
                  state_str(plan, "name"));
         recover_deeds(plan, "file-remove", true);
     }
+    json_decref(world.files);
     json_decref(adopted);
     return ok;
 }
@@ -93,31 +112,17 @@ static bool recover_revert(struct daemon *daemon, const json_t *plan, bool commi
     return true;
 }
 
-/* The record that the images' headers fit: the present one, or, when a merge was ended and not
- * recorded any more, one of those that would have followed.  NULL: none; the start then refuses, and
- * says which image does not fit. */
-static const json_t *recover_fitting(struct daemon *daemon, const json_t *plan)
-{
-    json_t *step;
-    size_t i;
-
-    if (recover_fits(daemon, daemon->store->state))
-        return daemon->store->state;
-    json_array_foreach(json_object_get(plan, "steps"), i, step) {
-        const json_t *state = json_object_get(json_object_get(step, "args"), "state");
-
-        if (state && recover_fits(daemon, state))
-            return state;
-    }
-    return NULL;
-}
-
 static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
 {
-    const json_t *fitting = recover_fitting(daemon, plan);
+    const json_t *fitting;
     json_t *args, *result = NULL;
     struct err warn = ERR_INIT;
+    struct world world;
 
+    recover_look(daemon, daemon->store->state, &world);
+    /* NULL: the start refuses, and says which image does not fit. */
+    fitting = fitting_record(&world, plan, daemon->store->state, recover_fits, &world);
+    json_decref(world.files);
     log_warn("snapshot-delete of '%s' was interrupted: delete it again to finish",
              state_str(plan, "name"));
     if (!fitting)

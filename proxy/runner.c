@@ -51,6 +51,14 @@ bool runner_write_journal(struct runner *runner, struct err *err)
     return ok;
 }
 
+/* Appends the steps that take one back. */
+static void runner_undo_step(json_t *list, const json_t *step)
+{
+    if (json_is_true(json_object_get(step, "stalled")))
+        json_array_extend(list, json_object_get(json_object_get(step, "stall"), "undo"));
+    json_array_extend(list, json_object_get(step, "undo"));
+}
+
 /* The steps that take back what was done, the last first. */
 static void runner_turn_back(struct runner *runner, struct err *why)
 {
@@ -60,7 +68,7 @@ static void runner_turn_back(struct runner *runner, struct err *why)
 
     err_move(&runner->err, why);
     for (size_t i = n; i-- > 0;)
-        json_array_extend(list, json_object_get(json_array_get(steps, i), "undo"));
+        runner_undo_step(list, json_array_get(steps, i));
     json_decref(runner->list);
     runner->list = list;
     runner->at = 0;
@@ -232,7 +240,8 @@ static void runner_watchdog_cb(evutil_socket_t fd, short what, void *arg)
     runner_fail(runner, &err);
 }
 
-struct runner *runner_new(struct event_base *base, json_t *plan, const struct runner_env *env,
+struct runner *runner_new(struct event_base *base, json_t *plan,
+                          struct runner_standstill *standstill, const struct runner_env *env,
                           void *arg)
 {
     struct runner *runner = calloc(1, sizeof(*runner));
@@ -243,6 +252,7 @@ struct runner *runner_new(struct event_base *base, json_t *plan, const struct ru
     runner->base = base;
     runner->env = env;
     runner->arg = arg;
+    runner->standstill = standstill;
     runner->plan = json_incref(plan);
     runner->list = json_incref(json_object_get(plan, "steps"));
     runner->committed = json_is_true(json_object_get(plan, "forward-only"));
@@ -250,6 +260,7 @@ struct runner *runner_new(struct event_base *base, json_t *plan, const struct ru
     runner->watchdog = event_new(base, -1, 0, runner_watchdog_cb, runner);
     if (!runner->turn || !runner->watchdog)
         abort();
+    runner_progress_start(runner);
     if (!runner_write_journal(runner, &err))
         runner_turn_back(runner, &err); /* an empty list: it ends at the next turn */
     else
@@ -267,6 +278,7 @@ void runner_free(struct runner *runner)
     json_decref(runner->plan);
     json_decref(runner->list);
     json_decref(runner->replies);
+    free(runner->parts);
     err_clear(&runner->err);
     err_clear(&runner->refusal);
     free(runner);

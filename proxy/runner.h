@@ -16,7 +16,9 @@
  *            reached, before the next one.
  *         2. A refused action did nothing: its undo does not run.  A lost answer is not a refusal:
  *            verification decides.
- *         3. finished() is called once, from the event loop; the runner may be freed from there.
+ *         3. A step that waits for a job which the guest outruns acts once more (policy/plan.h, stall).
+ *            Before that the journal says so; taken back, what was done then is undone first.
+ *         4. finished() is called once, from the event loop; the runner may be freed from there.
  */
 #ifndef PROXY_RUNNER_H
 #define PROXY_RUNNER_H
@@ -45,8 +47,22 @@ struct runner_env {
     void (*finished)(void *arg, enum runner_end end, struct err *err);
 };
 
-/* Starts with the journal; finished() comes later.  plan and env are borrowed until the end. */
-struct runner *runner_new(struct event_base *base, json_t *plan, const struct runner_env *env,
+/* For how long the guest was stopped by steps: from the answer to `stop` until `cont` is verified.  An
+ * operation has one for all its plans, since one may stop the guest and a later one let it go on.
+ * Starts as { 0 }. */
+struct runner_standstill {
+    long long since;            /* the clock when it was stopped, microseconds; 0: it was not */
+    long long sum;              /* of the times that are over */
+    bool ended;                 /* there was one */
+};
+
+/* Milliseconds; -1 when the guest was not stopped, or has not gone on. */
+json_int_t runner_standstill_ms(const struct runner_standstill *standstill);
+
+/* Starts with the journal; finished() comes later.  plan, standstill and env are borrowed until the
+ * end. */
+struct runner *runner_new(struct event_base *base, json_t *plan,
+                          struct runner_standstill *standstill, const struct runner_env *env,
                           void *arg);
 void runner_free(struct runner *runner);
 

@@ -39,6 +39,15 @@ static bool runner_may_be_so(const json_t *step)
     return expect_query(expect) && strcmp(state_str(expect, "is"), "migrated") != 0;
 }
 
+void runner_set_refused(struct err *err, const char *name, const struct message_reply *reply)
+{
+    json_t *error = json_loadb(reply->value.at, reply->value.len, JSON_ALLOW_NUL, NULL);
+    const char *desc = state_str(error, "desc");
+
+    err_set(err, REASON_QEMU_FAILED, "QEMU refused '%s': %s", name, desc ? desc : "no reason given");
+    json_decref(error);
+}
+
 static void runner_answer_cb(void *arg, enum link_answer answer, const char *text, size_t len,
                              const struct message_reply *reply)
 {
@@ -52,16 +61,12 @@ static void runner_answer_cb(void *arg, enum link_answer answer, const char *tex
     event_del(runner->watchdog);
     runner->accepted = answer != ANSWER_ERROR;
     if (answer == ANSWER_ERROR) {
-        json_t *error = json_loadb(reply->value.at, reply->value.len, JSON_ALLOW_NUL, NULL);
-        const char *desc = state_str(error, "desc");
-
-        err_set(&runner->refusal, REASON_QEMU_FAILED, "QEMU refused '%s': %s",
-                state_str(step, "step"), desc ? desc : "no reason given");
-        json_decref(error);
+        runner_set_refused(&runner->refusal, state_str(step, "step"), reply);
     } else if (answer == ANSWER_RETURN) {
         if (json_is_true(json_object_get(step, "moves")))
             json_object_set_new(runner->plan, "moved", json_true());
         runner_check_human(runner, step, reply);
+        runner_answered(runner, step);
     }
     if (runner->refusal.set && !runner_may_be_so(step)) {
         struct err err = ERR_INIT;
@@ -80,6 +85,8 @@ void runner_deed_done(struct runner *runner, bool ok, struct err *err)
     event_del(runner->watchdog);
     /* A deed that fails has cleared up behind itself. */
     runner->accepted = ok;
+    if (ok && json_is_true(json_object_get(runner_current(runner), "moves")))
+        json_object_set_new(runner->plan, "moved", json_true());
     if (ok)
         runner_step_done(runner);
     else

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * runner_internal: what runner.c (steps and their ends) and runner_verify.c share.
+ * runner_internal: what runner.c (steps and their ends), runner_act.c (they act), runner_verify.c
+ * (they are verified), runner_stall.c (the guest stands still) and runner_progress.c share.
  */
 #ifndef PROXY_RUNNER_INTERNAL_H
 #define PROXY_RUNNER_INTERNAL_H
@@ -10,7 +11,16 @@
 /* Queries that a "chain" expectation needs. */
 #define RUNNER_QUERIES 3
 
-enum runner_phase { RUNNER_IDLE, RUNNER_ACTING, RUNNER_VERIFYING, RUNNER_POLLING, RUNNER_ENDED };
+enum runner_phase {
+    RUNNER_IDLE,
+    RUNNER_ACTING,
+    RUNNER_VERIFYING,
+    RUNNER_POLLING,
+    RUNNER_STALLING,            /* the stall's command is under way */
+    RUNNER_ENDED
+};
+
+struct runner_part;
 
 struct runner {
     struct event_base *base;
@@ -30,6 +40,12 @@ struct runner {
     unsigned outstanding;
     unsigned poll_ms;
     long long deadline;         /* of the verification, microseconds; 0: none */
+    json_int_t least;           /* that the step's job ever had left; -1: it was not seen */
+    long long least_since;
+    struct runner_standstill *standstill;
+    struct runner_part *parts;  /* of the progress */
+    size_t n_parts;
+    json_int_t reported;
     struct event *turn;         /* takes the next step from the loop, or asks again */
     struct event *watchdog;     /* an answer does not come */
 };
@@ -50,9 +66,28 @@ void runner_fail(struct runner *runner, struct err *err);
 /* Moves what QEMU said when it refused the action to err, in place of what err says. */
 void runner_take_refusal(struct runner *runner, struct err *err);
 
+/* Says that QEMU refused the command of that name, and why. */
+void runner_set_refused(struct err *err, const char *name, const struct message_reply *reply);
+
+/* The verification has to wait: true when the runner does something else first, or has failed. */
+bool runner_stall(struct runner *runner, const json_t *reply);
+/* step's command (or a stall's) was answered well; step is verified. */
+void runner_answered(struct runner *runner, const json_t *step);
+void runner_verified(struct runner *runner, const json_t *step);
+
+/* Before the first step. */
+void runner_progress_start(struct runner *runner);
+/* What a verification was answered. */
+void runner_progress_reply(struct runner *runner, const json_t *expect, const json_t *reply);
+
+/* Microseconds of a clock that only goes forward. */
+long long runner_now(void);
+
 const json_t *runner_current(const struct runner *runner);
 /* The next turn of the runner comes from the loop, after that time. */
 void runner_later(struct runner *runner, unsigned ms);
+/* The verification asks again. */
+void runner_poll_soon(struct runner *runner);
 /* QEMU owes an answer. */
 void runner_watch(struct runner *runner);
 

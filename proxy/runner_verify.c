@@ -13,34 +13,6 @@
 #define RUNNER_POLL_MIN_MS 1
 #define RUNNER_POLL_MAX_MS 50
 
-static long long runner_now(void)
-{
-    struct timeval tv;
-
-    evutil_gettimeofday(&tv, NULL);
-    return tv.tv_sec * 1000000LL + tv.tv_usec;
-}
-
-static void runner_report_progress(struct runner *runner, const json_t *expect, const json_t *reply)
-{
-    const json_t *ram = json_object_get(reply, "ram");
-    const char *id = state_str(expect, "id");
-    json_t *job;
-    size_t i;
-
-    if (ram) {
-        json_int_t total = json_integer_value(json_object_get(ram, "total"));
-
-        runner->env->progress(runner->arg,
-                              total - json_integer_value(json_object_get(ram, "remaining")), total);
-    }
-    json_array_foreach(reply, i, job)
-        if (id && state_str(job, "id") && strcmp(state_str(job, "id"), id) == 0)
-            runner->env->progress(
-                runner->arg, json_integer_value(json_object_get(job, "current-progress")),
-                json_integer_value(json_object_get(job, "total-progress")));
-}
-
 void runner_take_refusal(struct runner *runner, struct err *err)
 {
     if (err->set)
@@ -56,9 +28,10 @@ static void runner_verdict(struct runner *runner, const json_t *reply)
     enum expect_verdict verdict = expect_check(expect, reply, &err);
 
     event_del(runner->watchdog);
-    runner_report_progress(runner, expect, reply);
+    runner_progress_reply(runner, expect, reply);
     if (verdict == EXPECT_YES) {
         err_clear(&runner->refusal);
+        runner_verified(runner, step);
         runner_step_done(runner);
         return;
     }
@@ -70,6 +43,8 @@ static void runner_verdict(struct runner *runner, const json_t *reply)
     } else if (verdict == EXPECT_WAIT && runner->deadline &&
                runner_now() > runner->deadline) {
         err_set(&err, REASON_TIMEOUT, "QEMU did not do '%s' in time", state_str(step, "step"));
+    } else if (verdict == EXPECT_WAIT && runner_stall(runner, reply)) {
+        return;
     } else if (verdict == EXPECT_WAIT) {
         runner->phase = RUNNER_POLLING;
         runner_later(runner, runner->poll_ms);
@@ -162,11 +137,19 @@ void runner_verify(struct runner *runner)
     }
 }
 
+void runner_poll_soon(struct runner *runner)
+{
+    runner->phase = RUNNER_POLLING;
+    runner->poll_ms = RUNNER_POLL_MIN_MS;
+    runner_later(runner, runner->poll_ms);
+}
+
 void runner_begin_verify(struct runner *runner)
 {
     json_int_t timeout = json_integer_value(json_object_get(runner_current(runner), "timeout"));
 
     runner->poll_ms = RUNNER_POLL_MIN_MS;
+    runner->least = -1;
     runner->deadline = timeout ? runner_now() + timeout * 1000 : 0;
     runner_verify(runner);
 }

@@ -91,6 +91,16 @@ static void names_print(FILE *out, const json_t *names)
     }
 }
 
+/* The end of the line. */
+static void standstill_print(FILE *out, const json_t *result)
+{
+    const json_t *ms = json_object_get(result, "standstill");
+
+    if (json_is_integer(ms))
+        fprintf(out, "; the guest stood still for %lld ms", (long long)json_integer_value(ms));
+    fputs(".\n", out);
+}
+
 void snapshot_print_result(FILE *out, const char *command, const char *name,
                            const json_t *result)
 {
@@ -111,7 +121,7 @@ void snapshot_print_result(FILE *out, const char *command, const char *name,
             putc(' ', out);
             snapshot_print_text(out, name, 0);
         }
-        fputs(".\n", out);
+        standstill_print(out, result);
         return;
     }
     fputs(!strcmp(command, "snapshot-revert") ? "Reverted to " : "Created ", out);
@@ -128,7 +138,7 @@ void snapshot_print_result(FILE *out, const char *command, const char *name,
         fprintf(out, ": %zu disk%s, memory %s", disks, disks == 1 ? "" : "s",
                 memory ? snapshot_print_size(memory, size) : "none");
     }
-    fputs(".\n", out);
+    standstill_print(out, result);
 }
 
 /* The tree */

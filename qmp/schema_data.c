@@ -79,7 +79,8 @@ const char *const schema_entries[] = {
            OPTIONAL("snapshot", "SnapshotInfo") ","
            OPTIONAL("plan", "[SnapshotStep]") ","
            OPTIONAL("method", "str") ","
-           OPTIONAL("deleted", "[str]")),
+           OPTIONAL("deleted", "[str]") ","
+           OPTIONAL("standstill", "int")),
     ARRAY("SnapshotStep"),
     OBJECT("SnapshotStep",
            MEMBER("step", "str") ","

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""vm: a guest for a test, under qmp-proxy (Proxy) or plain QEMU (Qemu).
+"""vm: a guest for a test, under qmp-proxy (Proxy, Attached) or plain QEMU (Qemu).
 
 Model: a Guest is a command line, a log, a serial line and the process that was started.  It starts
 with start() or `with`, and ends with stop(), which `with` and the end of the test call as well.
@@ -236,6 +236,18 @@ class Proxy(Guest):
                 raise AssertionError(f"no job {ident} among {list(jobs)}")
             return jobs[ident] if jobs[ident]["status"] == "concluded" else None
         return harness.poll(concluded, timeout, f"job {ident} to conclude")
+
+
+class Attached(Proxy):
+    """qmp-proxy before a QEMU that somebody else started, at the address `foreign`."""
+
+    def __init__(self, test, foreign, **guest):
+        super().__init__(test, **guest)
+        self.foreign = foreign
+
+    def command_line(self):
+        return [PROXY_BIN, *self.options, "-c", self.foreign, "-l", self.address, "-n", self.name,
+                "-d", str(self.state)]
 
 
 def paused(guest):

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The proxy is killed at many moments of each operation, and the same command line is given again.
 
-Model: a guest on two disks with the snapshots s1, s2 and s3; one operation is begun and broken off
-at a Moment, drawn from the seed so that the moments of an operation lie evenly over its run.
+Model: a guest on two disks with the snapshots s1, s2 and s3, for some operations with a branch s4 of
+s1 or s2 on which it runs; one operation is begun and broken off at a Moment, drawn from the seed so that
+the moments of an operation lie evenly over its run.
 Kinds: "hot": the proxy alone; "cold": everything at once, as in a power cut (but for the page
 cache); "qemu": QEMU alone.  Afterwards, whichever way the operation ended: it is settled; the guest
 goes on from where it was, or from where a revert puts it, and sees no tear; every snapshot that is
@@ -37,12 +38,21 @@ from scene import harness, oracle, qmp, vm
 
 SNAPSHOTS = ("s1", "s2", "s3")
 OPERATIONS = {
-    "create": ("snapshot-create", {"name": "s4"}),
+    "create": ("snapshot-create", {"name": "s5"}),
     "revert": ("snapshot-revert", {"name": "s1", "discard": True}),
     "delete_top": ("snapshot-delete", {"name": "s3"}),
     "delete_middle": ("snapshot-delete", {"name": "s2"}),
     "delete_root": ("snapshot-delete", {"name": "s1"}),
+    "delete_stream": ("snapshot-delete", {"name": "s2", "direction": "stream"}),
+    "delete_stream_top": ("snapshot-delete", {"name": "s3", "direction": "stream"}),
+    "delete_side": ("snapshot-delete", {"name": "s2", "direction": "stream"}),
+    "delete_side_down": ("snapshot-delete", {"name": "s2", "direction": "commit"}),
+    "delete_below_point": ("snapshot-delete", {"name": "s1"}),
+    "delete_subtree": ("snapshot-delete", {"name": "s2", "children": "include"}),
 }
+# Where the guest has branched off, and runs on s4.
+BRANCHES = {"delete_side": "s1", "delete_side_down": "s1", "delete_below_point": "s2",
+            "delete_subtree": "s1"}
 KINDS = ("hot", "cold", "qemu")
 STATE_FILES = {"state.json", "process.json", "qemu.pid", "qemu.sock", "qemu.bulk.sock", "memory"}
 # What durable writes leave when they are broken off; the next one of the same file takes it over.
@@ -55,7 +65,7 @@ runs = {}               # operation -> what moment.watch() saw of it
 class Scene:
     """The guest, and what is known of its snapshots."""
 
-    def __init__(self, t, folder, name):
+    def __init__(self, t, folder, name, operation):
         self.t, self.folder = t, folder
         self.p = vm.Proxy(t, oracle.make_disks(folder, ("qcow2", "raw")), name=name,
                           options=["--log-level", "debug"])
@@ -63,9 +73,16 @@ class Scene:
         self.p.serial.wait_tick(3)
         self.saved = {}
         for snapshot in SNAPSHOTS:
-            self.saved[snapshot] = scene.create(self.p, snapshot)
+            self.save(snapshot)
+        if operation in BRANCHES:
+            scene.revert(self.p, self.saved[BRANCHES[operation]])
             self.p.serial.wait_more(3)
+            self.save("s4")
         self.last = self.since = 0
+
+    def save(self, name):
+        self.saved[name] = scene.create(self.p, name)
+        self.p.serial.wait_more(3)
 
     def qemus(self):
         """Every one that is alive, also one that the proxy knows nothing of."""
@@ -83,7 +100,7 @@ def watched(t, operation):
     if operation not in runs:
         folder = t.path("watched")
         folder.mkdir()
-        s = Scene(t, folder, "watched")
+        s = Scene(t, folder, "watched", operation)
         command, args = OPERATIONS[operation]
         runs[operation] = moment.watch(folder, s.p.process.pid,
                                        lambda: s.p.command(command, args, timeout=60))
@@ -177,6 +194,8 @@ def check_guest(s, operation, cold):
             f"booted with turn {boots[0]}, it was at {s.last}, the snapshot at {back}"
     p.serial.wait_more(4)
     scene.check_disks(p)
+    nodes = [node["node-name"] for node in p.command("query-named-block-nodes", flat=True)]
+    harness.equal([node for node in nodes if node.startswith("qsnap-side")], [], "nodes left open")
     harness.equal(len(s.qemus()), 1, "QEMUs")
     if not cold:
         harness.equal(p.serial.boots(s.since), [], "boots")
@@ -205,16 +224,16 @@ def check_snapshots(s, operation):
     """Each snapshot that is listed reverts to what it held, or is one that is being deleted."""
     p, listed = s.p, scene.names(s.p)
     command, args = OPERATIONS[operation]
-    lost = set(SNAPSHOTS) - set(listed)
-    if command == "snapshot-delete":
-        lost.discard(args["name"])
-    harness.equal(lost, set(), "snapshots that are lost")
-    harness.equal(set(listed) - set(SNAPSHOTS) - {"s4"}, set(), "snapshots that nobody made")
+    going = {args["name"]} if command == "snapshot-delete" else set()
+    if args.get("children") == "include":
+        going.add("s3")
+    harness.equal(set(s.saved) - set(listed) - going, set(), "snapshots that are lost")
+    harness.equal(set(listed) - set(s.saved) - {"s5"}, set(), "snapshots that nobody made")
     for name in list(listed):
         try:
             p.command("snapshot-revert", {"name": name, "discard": True, "dry-run": True})
         except qmp.QmpError as error:
-            if error.reason != "being-deleted" or name != args["name"]:
+            if error.reason != "being-deleted" or name not in going:
                 raise
             scene.delete(p, name)
             listed.remove(name)
@@ -240,7 +259,7 @@ def check_deletes(s):
 
 def sweep(t, operation, kind, fraction, delay, at):
     where = moment.Moment(([at], 0) if at else watched(t, operation), 0 if at else fraction)
-    s = Scene(t, t.dir, "vm")
+    s = Scene(t, t.dir, "vm", operation)
     try:
         if not broken_off(s, operation, kind, where, delay):
             raise harness.Skip(f"over before {where}")

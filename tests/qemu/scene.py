@@ -13,6 +13,7 @@ the running chain with query-block.
 import hashlib
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
@@ -64,10 +65,76 @@ class Saved:
         harness.equal(self.count, count, f"turn on the disks of {self.name}")
 
 
-def create(p, name, **args):
+class Whole(Saved):
+    """A Saved that knows every byte of its disks.  bytes: {disk: checksum of what it reads as}."""
+
+    def freeze(self):
+        super().freeze()
+        self.bytes = {disk["device"]: content(disk["image"], disk["format"])
+                      for disk in self.info["disks"]}
+
+    def same(self, p):
+        """After a delete: in whatever files, to the byte what it was."""
+        before = self.bytes
+        self.reload(p)
+        harness.equal(self.bytes, before, f"contents of {self.name}")
+
+
+BEYOND = 5 << 20        # the guest leaves its disks alone from here on
+
+
+def content(path, fmt, start=0):
+    """The checksum of what an image reads as, with all that lies below it."""
+    with tempfile.TemporaryDirectory(prefix="qp-read-") as folder:
+        raw = Path(folder) / "raw"
+        oracle.qemu_img("convert", "-U", "-f", fmt, "-O", "raw", path, raw)
+        return hashlib.sha256(raw.read_bytes()[start:]).hexdigest()
+
+
+def beyond(p):
+    """{disk: checksum} of what runs, where the guest does not write."""
+    running = status(p) == "running"
+    if running:
+        p.command("stop")
+    found = {disk: content(path, driver, BEYOND) for disk, (path, driver) in layout(p).items()}
+    if running:
+        p.command("cont")
+    return found
+
+
+def write(p, disk, pattern, offset, size):
+    """Writes to a disk behind the guest's back, through QEMU as the guest would."""
+    device = next(entry["qdev"] for entry in p.command("query-block")
+                  if disk in (entry["device"], entry["qdev"].removeprefix(OURS).split("/")[0]))
+    p.qmp.hmp(f'qemu-io -d {device} "write -P {pattern} {offset} {size}"')
+
+
+def row(p, *names, **args):
+    """Snapshots one after the other, a Whole each, with turns of the guest between them."""
+    saved = []
+    for number, name in enumerate(names):
+        saved.append(create(p, name, kind=Whole, **args))
+        p.serial.wait_more(3)
+        for disk in layout(p):
+            write(p, disk, 0x30 + number, BEYOND, 1 << 17)
+            write(p, disk, 0x60 + number, BEYOND + (number + 1 << 18), 1 << 17)
+    return saved
+
+
+def drop(p, saved, *remaining, **args):
+    """Deletes one; the others hold what they held, and so does what runs."""
+    before = beyond(p)
+    delete(p, saved.name, **args)
+    check_disks(p)
+    harness.equal(beyond(p), before, "what was written to the running disks")
+    for other in remaining:
+        other.same(p)
+
+
+def create(p, name, kind=Saved, **args):
     """Makes a snapshot; a Saved."""
     arguments = {"name": name, **{key.replace("_", "-"): value for key, value in args.items()}}
-    return Saved(p.command("snapshot-create", arguments, timeout=30)["snapshot"])
+    return kind(p.command("snapshot-create", arguments, timeout=30)["snapshot"])
 
 
 def info(p, name):
@@ -151,8 +218,10 @@ def layout(p):
             label = entry["device"]
             if not label:
                 label = entry["qdev"].removeprefix(OURS).split("/")[0]
-            path = str(p.test.dir / entry["inserted"]["file"])
-            found[label] = (path, entry["inserted"]["drv"])
+            file = entry["inserted"]["file"]
+            if file.startswith("json:"):        # what it stands on was opened by another name
+                file = json.loads(file[len("json:"):])["file"]["filename"]
+            found[label] = (str(p.test.dir / file), entry["inserted"]["drv"])
     return found
 
 

@@ -211,10 +211,12 @@ def test_the_soft_limit_of_files_is_raised_for_clients_and_not_for_qemu(t):
     equal(json.loads(neighbour.end())["greeted"], 500, "clients that were greeted")
 
 
-def test_values_that_are_no_limits_are_refused(t):
+def test_values_that_are_no_numbers_for_an_option_are_refused(t):
     for option, value in (("--max-clients", "0"), ("--max-clients", "2K"), ("--max-memory", "-1"),
                           ("--max-unread", "1T"), ("--max-request", ""), ("--max-request", "K"),
-                          ("--max-memory", "99999999999G")):
+                          ("--max-memory", "99999999999G"), ("--converge-timeout", ""),
+                          ("--converge-timeout", "-1"), ("--converge-timeout", "60s"),
+                          ("--converge-timeout", "86401")):
         done = subprocess.run([vm.PROXY_BIN, option, value, "-c", "unix:/x", "-l", "unix:/y"],
                               capture_output=True, text=True, timeout=10 * harness.SLOW, check=False)
         equal(done.returncode, 2, f"exit status of {option} {value!r}")

@@ -26,12 +26,9 @@ from harness import equal
 STATUS = b'{"execute":"query-status","id":1}\n'
 
 
-class Attached(vm.Proxy):
+def attached(t):
     """Stands before the QEMU at q.sock."""
-
-    def command_line(self):
-        return [vm.PROXY_BIN, *self.options, "-c", f"unix:{self.test.path('q.sock')}", "-l",
-                self.address, "-d", str(self.state)]
+    return vm.Attached(t, f"unix:{t.path('q.sock')}", name="p")
 
 
 def serves(client):
@@ -202,7 +199,7 @@ def test_a_pipe_is_left_as_it_was_found(t):
 # ---- QEMU that comes and goes ----
 
 def test_a_client_that_comes_before_qemu_is_served_when_it_is_there(t):
-    proxy = Attached(t, name="p")
+    proxy = attached(t)
     proxy.start(connect=False)
     early = harness.poll(lambda: _connect(proxy), 10, "the proxy to listen")
     early.send_raw(b'{"execute":"qmp_capabilities"}' + STATUS)
@@ -223,7 +220,7 @@ def _connect(proxy):
 def test_a_qemu_that_comes_back_is_served_again(t):
     own = vm.Qemu(t, name="q").start()
     own._close_clients()
-    proxy = Attached(t, name="p").start()
+    proxy = attached(t).start()
     for turn in range(3):
         client = proxy.client()
         serves(client)
@@ -248,7 +245,7 @@ def test_a_foreign_qemu_that_dies_in_an_operation_leaves_nothing_open(t):
     disks = oracle.make_disks(t.dir, ("qcow2",))
     own = vm.Qemu(t, disks, name="q", memory="256").start()
     own._close_clients()
-    proxy = Attached(t, name="p").start()
+    proxy = attached(t).start()
     for turn, delay in enumerate((0.0, 0.01, 0.03, 0.1)):
         client = proxy.client()
         client.send("snapshot-create", {"name": f"s{turn}", "memory": "none", "job-id": f"j{turn}"})
@@ -276,7 +273,7 @@ def test_sigterm_in_an_operation_ends_a_proxy_that_is_attached(t):
     disks = oracle.make_disks(t.dir, ("qcow2",))
     own = vm.Qemu(t, disks, name="q", memory="512").start()
     own._close_clients()
-    proxy = Attached(t, name="p").start()
+    proxy = attached(t).start()
     proxy.qmp.send("snapshot-create", {"name": "s", "memory": "stream"})
     proxy.qmp.wait_event(lambda event: event["event"] in ("STOP", "JOB_STATUS_CHANGE"), 10)
     proxy.signal()
@@ -288,7 +285,7 @@ def test_sigterm_in_an_operation_ends_a_proxy_that_is_attached(t):
 
 def test_an_occupied_monitor_is_named_and_served_when_it_is_free(t):
     own = vm.Qemu(t, name="q").start()          # its own client is connected
-    proxy = Attached(t, name="p")
+    proxy = attached(t)
     proxy.start(connect=False)
     client = harness.poll(lambda: _connect(proxy), 10, "the proxy to listen")
     harness.poll(lambda: "does not greet" in proxy.log.read_text(), 15, "the warning")

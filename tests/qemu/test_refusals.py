@@ -100,7 +100,6 @@ def test_what_is_not_there_yet_is_refused_by_its_word(t):
     for reason, command, args, word in (
             ("method-unavailable", "snapshot-revert", {"method": "in-place"}, "in-place"),
             ("current-branch", "snapshot-delete", {"children": "include"}, "'s1'"),
-            ("not-supported", "snapshot-delete", {"direction": "stream"}, "stream"),
             ("not-supported", "snapshot-create", {"memory": "vmstate"}, "vmstate"),
             ("not-supported", "snapshot-create", {"live": True}, "live"),
             ("unknown-disk", "snapshot-create", {"disks": ["d0", "nope"]}, "'nope'"),

@@ -50,7 +50,7 @@ static void fake_pivot(struct fake_qemu *fake, const char *id)
 {
     const json_t *job = json_object_get(fake_member(fake, "commits"), id);
 
-    if (job)
+    if (json_object_get(fake_member(fake, "disks"), state_str(job, "device")))
         json_object_set(fake_member(fake, "disks"), state_str(job, "device"),
                         json_object_get(job, "base-node"));
 }
@@ -67,6 +67,8 @@ static void fake_job(struct fake_qemu *fake, const char *execute, const json_t *
         if (active)
             json_object_set_new(fake_member(fake, "commits"), state_str(args, "job-id"),
                                 json_deep_copy(args));
+    } else if (strcmp(execute, "block-stream") == 0) {
+        fake_set(jobs, state_str(args, "job-id"), "pending");
     } else if (strcmp(execute, "job-complete") == 0) {
         fake_set(jobs, id, "concluded");
         fake_pivot(fake, id);
@@ -111,7 +113,8 @@ static void fake_do(struct fake_qemu *fake, const char *execute, const json_t *a
         fake_set(fake->vm, "status", "paused");
     } else if (strncmp(execute, "migrate-set-", 12) == 0) {
         fake_settings(fake, args);
-    } else if (strstr(execute, "job") || strcmp(execute, "block-commit") == 0) {
+    } else if (strstr(execute, "job") || strcmp(execute, "block-commit") == 0 ||
+               strcmp(execute, "block-stream") == 0) {
         fake_job(fake, execute, args);
     }
 }
@@ -135,6 +138,16 @@ static json_t *fake_list(const json_t *object, const char *fmt)
     return out;
 }
 
+static json_t *fake_jobs(struct fake_qemu *fake)
+{
+    json_t *list = fake_list(fake_member(fake, "jobs"), "job"), *job;
+    size_t i;
+
+    json_array_foreach(list, i, job)
+        json_object_update(job, json_object_get(fake_member(fake, "progress"), state_str(job, "id")));
+    return list;
+}
+
 static json_t *fake_query(struct fake_qemu *fake, const char *execute)
 {
     if (strcmp(execute, "query-status") == 0)
@@ -142,7 +155,7 @@ static json_t *fake_query(struct fake_qemu *fake, const char *execute)
     if (strcmp(execute, "query-named-block-nodes") == 0)
         return fake_list(fake_member(fake, "nodes"), "node");
     if (strcmp(execute, "query-jobs") == 0)
-        return fake_list(fake_member(fake, "jobs"), "job");
+        return fake_jobs(fake);
     if (strcmp(execute, "query-block") == 0)
         return fake_list(fake_member(fake, "disks"), "disk");
     if (strcmp(execute, "query-migrate-capabilities") == 0)
@@ -150,7 +163,8 @@ static json_t *fake_query(struct fake_qemu *fake, const char *execute)
     if (strcmp(execute, "query-migrate-parameters") == 0)
         return json_incref(fake_member(fake, "parameters"));
     if (strcmp(execute, "query-migrate") == 0)
-        return json_pack("{s:O*}", "status", fake_member(fake, "migration"));
+        return json_pack("{s:O*, s:O*}", "status", fake_member(fake, "migration"), "ram",
+                         fake_member(fake, "ram"));
     return json_object();
 }
 
@@ -229,6 +243,8 @@ static void fake_message(struct fake_qemu *fake, const json_t *message)
     }
     if (fake->deaf)
         return;
+    if (fake->asked)
+        fake->asked(fake, execute, fake->asked_arg);
     text = fake_answer(json_object_get(message, "id"), fake_query(fake, execute), false);
     fake_write(fake, text);
     free(text);

@@ -38,11 +38,14 @@ struct fake_qemu {
     struct event_base *base;
     struct link *link;      /* the proxy's end */
     json_t *vm;             /* { status, nodes: {name: true}, jobs: {id: status},
-                             *   disks: {device: node}, migration, capabilities, parameters } */
+                             *   disks: {device: node}, migration, ram?, capabilities, parameters,
+                             *   progress?: {id of job: {current-progress, total-progress}} } */
     json_t *log;            /* names of the commands that came, without queries */
     size_t at;              /* the command that goes wrong, by its number */
     enum fake_trouble trouble;
     bool deaf;              /* queries are not answered */
+    void (*asked)(struct fake_qemu *fake, const char *query, void *arg); /* may change vm; or NULL */
+    void *asked_arg;
     /* private */
     int fd;
     struct event *read_event, *late_event;

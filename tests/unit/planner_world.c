@@ -60,18 +60,27 @@ static const char *graph_add_chain(json_t *nodes, const json_t *disk)
     json_array_foreach(chain, i, link) {
         const char *node = state_str(link, "node"), *file = state_str(link, "file");
         const char *protocol = state_str(link, "protocol");
-        const char *below = state_str(json_array_get(chain, i + 1), "node");
+        const json_t *next = json_array_get(chain, i + 1);
+        const char *below = state_str(next, "filter") ? "between"
+                            : next ? state_str(next, "node") : state_str(link, "below");
         bool ro = i > 0 || json_is_true(json_object_get(disk, "ro"));
         char name[64];
-        json_t *children;
+        json_t *added, *children;
 
-        snprintf(name, sizeof(name), "%s-file", node);
+        snprintf(name, sizeof(name), "file-%s", node);
         graph_add_node(nodes, name, protocol ? protocol : "file", file, ro, NULL, NULL);
         graph_add_node(nodes, node, state_str(link, "drv"), file, ro, "file", name);
-        children = json_object_get(json_array_get(nodes, json_array_size(nodes) - 1), "children");
+        added = json_array_get(nodes, json_array_size(nodes) - 1);
+        json_object_update_existing(json_object_get(added, "image"), link); /* virtual-size */
+        if (json_object_get(link, "dirty-bitmaps"))
+            json_object_set(added, "dirty-bitmaps", json_object_get(link, "dirty-bitmaps"));
+        children = json_object_get(added, "children");
         if (below)
             json_array_append_new(children, json_pack("{s:s, s:s}", "child", "backing",
                                                       "node-name", below));
+        if (state_str(link, "filter"))
+            graph_add_node(nodes, "between", state_str(link, "filter"), "json:{}", true, "file",
+                           node);
     }
     if (!filter)
         return state_str(json_array_get(chain, 0), "node");
@@ -89,6 +98,8 @@ void world_graph(struct planner_world *world)
     json_array_foreach(world->vm, i, disk) {
         const char *root = graph_add_chain(nodes, disk);
 
+        if (!state_str(disk, "key"))
+            continue;
         json_array_append_new(blocks, json_pack("{s:s, s:s*, s:b, s:{s:b, s:s}}", "device",
                                                 state_str(disk, "device"), "qdev",
                                                 state_str(disk, "qdev"), "removable", 0, "inserted",
@@ -108,10 +119,11 @@ void world_graph(struct planner_world *world)
 json_t *world_file_add(struct planner_world *world, const char *path, const char *format,
                        const char *backing, const char *backing_format)
 {
-    json_t *entry = json_pack("{s:b, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:s*, s:s*}", "exists", 1,
-                              "real", path, "kind", "file", "dev", 1, "ino", world->inode + 1,
-                              "size", 200000 + world->inode, "mtime", "1.5", "format", format,
-                              "backing", backing, "backing-format", backing_format);
+    json_t *entry = json_pack("{s:b, s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:s, s:s*, s:s*}",
+                              "exists", 1, "real", path, "kind", "file", "dev", 1, "ino",
+                              world->inode + 1, "size", 200000 + world->inode, "allocated", 4096,
+                              "mtime", "1.5", "format", format, "backing", backing,
+                              "backing-format", backing_format);
 
     world->inode++;
     json_object_set_new(world->w.files, path, entry);
@@ -164,6 +176,7 @@ struct planner_world *world_make(enum planner_world_kind kind, const char *statu
         .parameters = json_text("{'max-bandwidth': 134217728}"),
         .version = { 7, 2 },
         .now = 1700000000000001LL,
+        .converge_ms = 2000,
         .files = json_object(),
         .rooms = json_object(),
     };
@@ -284,10 +297,35 @@ void world_carry_out(struct planner_world *world, const json_t *plan)
 void world_create(struct planner_world *world, const char *name)
 {
     char request[128];
-    json_t *plan;
 
     snprintf(request, sizeof(request), "{'name': '%s'}", name);
-    plan = world_plan(world, planner_create, request);
+    world_do(world, planner_create, request);
+}
+
+struct planner_world *world_with(enum planner_world_kind kind, int n)
+{
+    struct planner_world *world = world_make(kind, "running");
+
+    for (int i = 1; i <= n; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "s%d", i);
+        world_create(world, name);
+    }
+    return world;
+}
+
+void world_allocated(struct planner_world *world, const char *layer, json_int_t bytes)
+{
+    const char *real = state_str(state_layer(world->state, layer), "real");
+
+    json_object_set_new(json_object_get(world->w.files, real), "allocated", json_integer(bytes));
+}
+
+void world_do(struct planner_world *world, planner_fn *planner, const char *request)
+{
+    json_t *plan = world_plan(world, planner, request);
+
     world_carry_out(world, plan);
     json_decref(plan);
 }

@@ -20,8 +20,10 @@
 struct planner_world {
     struct world w;             /* what the planner gets */
     json_t *state;
-    json_t *vm;                 /* [{ key, device, qdev, ro?, filter?,
-                                 *    chain: [{ node, drv, file, protocol? }] }] */
+    json_t *vm;                 /* [{ key (none: no disk has it), device, qdev, ro?, filter?,
+                                 *    chain: [{ node, drv, file, protocol?, virtual-size?,
+                                 *              dirty-bitmaps?, filter? (above it),
+                                 *              below? (node of another chain) }] }] */
     struct args *args;
     struct args_disks disks;
     int inode;                  /* the last one given away */
@@ -47,6 +49,10 @@ void world_room(struct planner_world *world, const char *folder, json_int_t byte
 void world_carry_out(struct planner_world *world, const json_t *plan);
 /* Plans with planner_create() and carries it out. */
 void world_create(struct planner_world *world, const char *name);
+/* s1 - s2 - ... - sN, the VM on top. */
+struct planner_world *world_with(enum planner_world_kind kind, int n);
+/* What a layer's file takes on the disk. */
+void world_allocated(struct planner_world *world, const char *layer, json_int_t bytes);
 
 /* ---- making plans, which have to come out, and refusals ---- */
 
@@ -56,6 +62,8 @@ typedef json_t *planner_fn(const struct world *world, const json_t *state, const
 /* new: the plan, in which was found what holds for all: well-formed steps, one commit point,
  * nothing written that somebody else needs; and nothing but the plan was made. */
 json_t *world_plan(struct planner_world *world, planner_fn *planner, const char *request);
+/* The same, and carries it out. */
+void world_do(struct planner_world *world, planner_fn *planner, const char *request);
 /* borrowed until the next call: the sentence. */
 const char *world_refuse(struct planner_world *world, planner_fn *planner, const char *request,
                   const char *reason);

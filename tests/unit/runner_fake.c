@@ -7,13 +7,14 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 
-#define RUNNER_FAKE_SHORT_MS 100
 #define RUNNER_FAKE_END_S 60
+
+unsigned runner_fake_short_ms = 100;
 
 int event_add(struct event *event, const struct timeval *tv)
 {
     static int (*real)(struct event *, const struct timeval *);
-    struct timeval brief = { .tv_usec = RUNNER_FAKE_SHORT_MS * 1000 };
+    struct timeval brief = { .tv_usec = (suseconds_t)runner_fake_short_ms * 1000 };
 
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "event_add");
@@ -106,8 +107,11 @@ static bool env_journal(void *arg, const json_t *journal, struct err *err)
     log_commands(fake);
     log_add(fake, "journal",
             json_is_true(json_object_get(journal, "committed")) ? "committed" : "");
-    if (fake->journals++ != fake->journal_fails_at)
+    if (fake->journals++ != fake->journal_fails_at) {
+        json_decref(fake->journal);
+        fake->journal = json_deep_copy(journal);
         return true;
+    }
     err_set(err, REASON_NO_SPACE, "no journal");
     return false;
 }
@@ -116,8 +120,7 @@ static void env_progress(void *arg, json_int_t current, json_int_t total)
 {
     struct runner_fake *fake = arg;
 
-    fake->current = current;
-    fake->total = total;
+    json_array_append_new(fake->progress, json_pack("[I, I]", current, total));
 }
 
 static void env_finished(void *arg, enum runner_end end, struct err *err)
@@ -150,6 +153,7 @@ struct runner_fake *runner_fake_new(json_t *vm)
     fake->qemu = fake_new(fake->base, vm);
     fake->log = json_array();
     fake->files = json_object();
+    fake->progress = json_array();
     fake->deed_fails_at = (size_t)-1;
     fake->deed_fails_times = 1;
     fake->journal_fails_at = -1;
@@ -167,6 +171,8 @@ void runner_fake_free(struct runner_fake *fake)
     event_base_free(fake->base);
     json_decref(fake->log);
     json_decref(fake->files);
+    json_decref(fake->journal);
+    json_decref(fake->progress);
     err_clear(&fake->err);
     free(fake);
 }
@@ -178,12 +184,12 @@ static void shorten(json_t *steps)
 
     json_array_foreach(steps, i, step) {
         if (json_integer_value(json_object_get(step, "timeout")) > 0)
-            json_object_set_new(step, "timeout", json_integer(RUNNER_FAKE_SHORT_MS));
+            json_object_set_new(step, "timeout", json_integer(runner_fake_short_ms));
         shorten(json_object_get(step, "undo"));
     }
 }
 
-static bool log_has(struct runner_fake *fake, const char *line)
+bool runner_fake_has(struct runner_fake *fake, const char *line)
 {
     json_t *one;
     size_t i;
@@ -201,13 +207,15 @@ void runner_fake_run_cancel(struct runner_fake *fake, json_t *plan, const char *
     bool cancelled = false;
 
     shorten(json_object_get(plan, "steps"));
-    fake->runner = runner_new(fake->base, plan, &env, fake);
+    runner_free(fake->runner);
+    fake->ended = false;
+    fake->runner = runner_new(fake->base, plan, &fake->standstill, &env, fake);
     assert_false(fake->ended);
     event_base_loopexit(fake->base, &end);
     while (!fake->ended) {
         if (event_base_loop(fake->base, EVLOOP_ONCE) != 0 || event_base_got_exit(fake->base))
             fail_msg("the runner does not come to an end");
-        if (line && !cancelled && log_has(fake, line)) {
+        if (line && !cancelled && runner_fake_has(fake, line)) {
             cancelled = true;
             runner_cancel(fake->runner);
         }

@@ -7,8 +7,8 @@
  * that make or remove a file do so there; those about processes end a QEMU or put the next one in
  * the place of the first.  One deed can fail.
  *
- * This file's event_add() stands before libevent's: what waits for seconds waits 100 ms here, so
- * that a silent QEMU does not cost half a minute.
+ * This file's event_add() stands before libevent's: what waits for seconds waits for
+ * runner_fake_short_ms here, so that a silent QEMU does not cost half a minute.
  */
 #ifndef TESTS_UNIT_RUNNER_FAKE_H
 #define TESTS_UNIT_RUNNER_FAKE_H
@@ -16,6 +16,8 @@
 #include "tests/unit/fake_qemu.h"
 
 #include "proxy/runner.h"
+
+extern unsigned runner_fake_short_ms;   /* 100 */
 
 struct runner_fake {
     struct event_base *base;
@@ -29,7 +31,9 @@ struct runner_fake {
     unsigned deed_ms;                   /* that each takes */
     int journal_fails_at;               /* its number; -1: none */
     int journals;
-    json_int_t current, total;          /* the last progress */
+    json_t *journal;                    /* the last one that was written; NULL: none was */
+    json_t *progress;                   /* [[current, total], ...], as it was reported */
+    struct runner_standstill standstill;
     /* once it has ended */
     bool ended;
     enum runner_end end;
@@ -45,11 +49,15 @@ struct runner_fake {
 struct runner_fake *runner_fake_new(json_t *vm);
 void runner_fake_free(struct runner_fake *fake);
 
-/* Runs the plan to its end (steals it).  Every timeout in it becomes 100 ms. */
+/* Runs the plan to its end (steals it).  Every timeout in it becomes runner_fake_short_ms.
+ * Another may follow. */
 void runner_fake_run(struct runner_fake *fake, json_t *plan);
 
 /* The same, and cancels when the log has that line. */
 void runner_fake_run_cancel(struct runner_fake *fake, json_t *plan, const char *line);
+
+/* Has the log that line by now? */
+bool runner_fake_has(struct runner_fake *fake, const char *line);
 
 /* The log, lines parted by ", ", must be that. */
 void assert_log(struct runner_fake *fake, const char *want);

@@ -60,7 +60,8 @@ static void record_after_it_has_the_snapshot_and_the_overlays(void **state)
                    "              'active': 'L5', 'base': 'L4'}}");
     assert_json_is(state_layer(after, "L1"),
                    "{'path': '/i/gold.raw', 'real': '/i/gold.raw', 'format': 'raw', 'parent': null,"
-                   " 'size': 67108864, 'foreign': true}");
+                   " 'size': 67108864, 'foreign': true,"
+                   " 'print': {'dev': 1, 'ino': 1, 'size': 200000, 'mtime': '1.5'}}");
     assert_json_is(state_layer(after, "L2"),
                    "{'path': '/i/a.qcow2', 'real': '/i/a.qcow2', 'format': 'qcow2', 'parent': 'L1',"
                    " 'size': 67108864, 'base': true}");

@@ -7,28 +7,6 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 
-/* s1 - s2 - ... - sN, the VM on top. */
-static struct planner_world *world_with(enum planner_world_kind kind, int n)
-{
-    struct planner_world *world = world_make(kind, "running");
-
-    for (int i = 1; i <= n; i++) {
-        char name[16];
-
-        snprintf(name, sizeof(name), "s%d", i);
-        world_create(world, name);
-    }
-    return world;
-}
-
-static void run(struct planner_world *world, planner_fn *planner, const char *request)
-{
-    json_t *plan = world_plan(world, planner, request);
-
-    world_carry_out(world, plan);
-    json_decref(plan);
-}
-
 static void middle_layers_are_committed_into_those_below(void **state)
 {
     struct planner_world *world = world_with(WORLD_DRIVES, 2);
@@ -36,9 +14,11 @@ static void middle_layers_are_committed_into_those_below(void **state)
     const json_t *after = json_object_get(plan, "after"), *step;
 
     (void)state;
-    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-finalize job-dismiss "
-                       "state-write job-finalize job-dismiss state-write cont check-disks "
-                       "layers-freeze state-write! blockdev-del? blockdev-del? files-remove?");
+    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync flush flush "
+                       "job-finalize job-dismiss header-check check-disk state-write "
+                       "job-finalize job-dismiss header-check check-disk state-write "
+                       "check-disks layers-freeze state-write! blockdev-del? blockdev-del? "
+                       "files-remove?");
     step = plan_step(plan, "block-commit", 0);
     assert_json_is(step_arguments(step),
                    "{'job-id': 'qsnap-commit-L3', 'device': 'd0', 'base-node': '#block-L2',"
@@ -46,7 +26,14 @@ static void middle_layers_are_committed_into_those_below(void **state)
                    " 'auto-finalize': false}");
     assert_json_is(json_object_get(step, "expect"),
                    "{'is': 'job', 'id': 'qsnap-commit-L3', 'in': ['pending']}");
-    assert_int_equal(json_integer_value(json_object_get(step, "timeout")), 0);
+    assert_null(json_object_get(step, "stall"));    /* the guest does not write there */
+    assert_json_is(step_arguments(plan_step(plan, "flush", 0)),
+                   "{'command-line': 'qemu-io #block-L2 flush'}");
+    assert_json_is(json_object_get(plan_step(plan, "header-check", 0), "args"),
+                   "{'file': '/i/a.vm-6.qcow2', 'backing': '/i/a.qcow2',"
+                   " 'backing-format': 'qcow2'}");
+    assert_json_is(json_object_get(plan_step(plan, "files-sync", 0), "args"),
+                   "{'files': ['/i/a.qcow2', '/i/a.vm-3.qcow2', '/i/b.raw', '/i/b.vm-5.qcow2']}");
     assert_json_is(json_object_get(json_object_get(plan_step(plan, "files-remove", 0), "args"),
                                    "files"),
                    "['/i/a.vm-3.qcow2', '/i/b.vm-5.qcow2', '/m/s1-1.mem']");
@@ -68,8 +55,8 @@ static void active_layer_is_committed_into_the_one_below(void **state)
     const json_t *after = json_object_get(plan, "after");
 
     (void)state;
-    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-complete job-dismiss "
-                       "check-disk state-write job-complete job-dismiss check-disk state-write "
+    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-complete "
+                       "job-dismiss check-disk state-write job-complete job-dismiss check-disk state-write "
                        "cont check-disks layers-freeze state-write! blockdev-del? blockdev-del? "
                        "files-remove?");
     assert_json_is(step_arguments(plan_step(plan, "block-commit", 1)),
@@ -78,7 +65,12 @@ static void active_layer_is_committed_into_the_one_below(void **state)
     assert_json_is(json_object_get(plan_step(plan, "block-commit", 1), "expect"),
                    "{'is': 'job', 'id': 'qsnap-commit-L5', 'in': ['ready']}");
     assert_json_is(json_object_get(plan_step(plan, "check-disk", 1), "expect"),
-                   "{'is': 'disk', 'qdev': 'sd1', 'node': 'r1'}");
+                   "{'is': 'chain', 'disks': [{'qdev': 'sd1', 'chain': [{'file': '/i/b.raw',"
+                   " 'driver': 'raw', 'node': 'r1'}]}]}");
+    assert_json_is(json_object_get(plan_step(plan, "block-commit", 1), "stall"),
+                   "{'after': 2000, 'command': {'execute': 'stop'}, 'undo': [{'step': 'cont',"
+                   " 'on': 'qemu', 'command': {'execute': 'cont'}, 'expect': {'is': 'status',"
+                   " 'in': ['running']}, 'timeout': 30000}]}");
     assert_string_equal(state_str(state_disk(after, "node:q0"), "active"), "L2");
     assert_true(json_is_null(json_object_get(after, "current")));
     assert_int_equal(json_object_size(json_object_get(after, "layers")), 3);
@@ -87,7 +79,7 @@ static void active_layer_is_committed_into_the_one_below(void **state)
     world_free(world);
 }
 
-/* Merges run while the guest does; it stands still only from the first end to the last record. */
+/* Each disk is done with for itself. */
 static void records_on_the_way_say_which_disks_are_done(void **state)
 {
     struct planner_world *world = world_with(WORLD_DRIVES, 2);
@@ -113,7 +105,7 @@ static void records_on_the_way_say_which_disks_are_done(void **state)
 
 static void cancelled_merges_leave_the_mark_to_what_has_moved(void **state)
 {
-    struct planner_world *world = world_with(WORLD_DRIVES, 2);
+    struct planner_world *world = world_with(WORLD_DRIVES, 1);
     json_t *plan = world_plan(world, planner_delete, "{'name': 's1'}");
 
     (void)state;
@@ -134,10 +126,11 @@ static void paused_guest_is_not_continued(void **state)
     (void)state;
     world_status_set(world, "paused");
     plan = world_plan(world, planner_delete, "{'name': 's1'}");
-    assert_steps(plan, "snapshot-mark* block-commit* block-commit* job-complete job-dismiss "
-                       "check-disk state-write job-complete job-dismiss check-disk state-write "
-                       "check-disks layers-freeze state-write! blockdev-del? blockdev-del? "
-                       "files-remove?");
+    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync job-complete "
+                       "job-dismiss check-disk state-write job-complete job-dismiss check-disk "
+                       "state-write check-disks layers-freeze state-write! blockdev-del? "
+                       "blockdev-del? files-remove?");
+    assert_null(json_object_get(plan_step(plan, "block-commit", 0), "stall"));
     json_decref(plan);
     world_status_set(world, "postmigrate");     /* QEMU has let go of the images */
     world_refuse(world, planner_delete, "{'name': 's1'}", REASON_WRONG_STATE);
@@ -149,7 +142,7 @@ static struct planner_world *world_with_branch(void)
 {
     struct planner_world *world = world_with(WORLD_DRIVES, 2);
 
-    run(world, planner_revert, "{'name': 's1', 'discard': true}");
+    world_do(world, planner_revert, "{'name': 's1', 'discard': true}");
     world_create(world, "s3");
     return world;
 }
@@ -171,9 +164,11 @@ static void branch_point_is_kept_without_its_name(void **state)
     json_decref(plan);
     /* when one branch goes, the other is merged into it */
     plan = world_plan(world, planner_delete, "{'name': 's2'}");
-    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-finalize job-dismiss "
-                       "state-write job-finalize job-dismiss state-write cont check-disks "
-                       "layers-freeze state-write! blockdev-del? blockdev-del? files-remove?");
+    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync flush flush "
+                       "job-finalize job-dismiss header-check check-disk state-write "
+                       "job-finalize job-dismiss header-check check-disk state-write "
+                       "check-disks layers-freeze state-write! blockdev-del? blockdev-del? "
+                       "files-remove?");
     assert_json_is(json_object_get(plan_step(plan, "layers-freeze", 0), "args"),
                    "{'layers': {'L2': '/i/a.qcow2', 'L4': '/i/b.raw'}}");
     assert_json_is(json_object_get(state_snapshot(json_object_get(plan, "after"), "s3"), "disks"),
@@ -211,7 +206,7 @@ static void everything_deleted_leaves_the_images_of_the_command_line(void **stat
             char request[64];
 
             snprintf(request, sizeof(request), "{'name': '%s'}", orders[i][k]);
-            run(world, planner_delete, request);
+            world_do(world, planner_delete, request);
         }
         assert_json_is(json_object_get(world->state, "snapshots"), "[]");
         assert_int_equal(json_object_size(json_object_get(world->state, "layers")), 3);
@@ -246,7 +241,7 @@ static void snapshot_that_is_marked_is_deleted_again(void **state)
     (void)state;
     json_object_set_new(snapshot, "deleting", json_true());
     json_object_del(json_object_get(snapshot, "disks"), "drive:d1");
-    run(world, planner_delete, "{'name': 's1'}");
+    world_do(world, planner_delete, "{'name': 's1'}");
     assert_null(state_snapshot(world->state, "s1"));
     assert_null(state_layer(world->state, "L3"));
     world_free(world);
@@ -264,7 +259,7 @@ static void refusals_have_their_reasons(void **state)
     world_refuse(world, planner_delete, "{'name': 's1', 'children': 'include'}",
                  REASON_CURRENT_BRANCH);
     world_refuse(world, planner_delete, "{'name': 's1', 'direction': 'stream'}",
-                 REASON_NOT_SUPPORTED);
+                 REASON_DIRECTION_UNAVAILABLE);
     json_decref(world_plan(world, planner_delete, "{'name': 's1', 'direction': 'commit',"
                                                   " 'children': 'keep'}"));
     json_array_append_new(world->w.jobs, json_text("{'id': 'b0', 'type': 'backup'}"));

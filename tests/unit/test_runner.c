@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* runner: each step acts once and is verified; what fails is taken back, or gone on with. */
-#include "tests/unit/runner_fake.h"
+#include "tests/unit/runner_steps.h"
 
 #include "policy/plan.h"
 #include "policy/reason.h"
 #include "policy/state.h"
-
-static json_t *vm_new(void)
-{
-    return json_text("{'status': 'running', 'nodes': {}, 'jobs': {}, 'disks': {'d0': 'base'},"
-                     " 'capabilities': {}, 'parameters': {}}");
-}
 
 static json_t *node_add(const char *name)
 {
@@ -23,15 +17,6 @@ static json_t *node_add(const char *name)
     return step;
 }
 
-static json_t *deed(const char *name, const char *undo)
-{
-    json_t *step = step_deed(name, NULL, json_object());
-
-    if (undo)
-        step_undo(step, step_deed(undo, NULL, json_object()));
-    return step;
-}
-
 /* make, add n1, stop | commit | cont, end */
 static json_t *plan_make(void)
 {
@@ -39,26 +24,15 @@ static json_t *plan_make(void)
 
     plan_add(plan, deed("make", "unmake"));
     plan_add(plan, node_add("n1"));
-    step = step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", NULL));
-    step_undo(step, step_command("cont", "qemu", NULL, "cont", NULL,
-                                 expect_status("running", NULL)));
+    step = stop_step();
+    step_undo(step, cont_step());
     plan_add(plan, step);
     step = deed("commit", NULL);
     step_commit_point(step);
     plan_add(plan, step);
-    plan_add(plan, step_command("cont", "qemu", NULL, "cont", NULL,
-                                expect_status("running", NULL)));
+    plan_add(plan, cont_step());
     plan_add(plan, deed("end", NULL));
     return plan;
-}
-
-static void assert_end(const struct runner_fake *fake, enum runner_end end, const char *reason)
-{
-    if (fake->end != end)
-        fail_msg("end %d: %s", fake->end, fake->err.set ? fake->err.desc : "no error");
-    assert_int_equal(fake->err.set, reason != NULL);
-    if (reason)
-        assert_string_equal(fake->err.reason, reason);
 }
 
 static void journal_comes_before_the_first_action_and_at_the_commit_point(void **state)

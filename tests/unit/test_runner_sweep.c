@@ -32,6 +32,16 @@ static json_t *vm_of(const struct planner_world *world)
     return copy;
 }
 
+/* new: of a chain's expectation what can be asked for without a block graph: the active node. */
+static json_t *expect_for_fake(const json_t *expect)
+{
+    const json_t *disk = json_array_get(json_object_get(expect, "disks"), 0);
+    const json_t *active = json_array_get(json_object_get(disk, "chain"), 0);
+
+    return json_pack("{s:s, s:O, s:O}", "is", "disk", "device", json_object_get(disk, "device"),
+                     "node", json_object_get(active, "node"));
+}
+
 /* The fake has no block graph, and no files to give descriptors of. */
 static json_t *plan_for_fake(const json_t *plan)
 {
@@ -41,6 +51,8 @@ static json_t *plan_for_fake(const json_t *plan)
     json_array_foreach(json_object_get(copy, "steps"), i, step) {
         if (strcmp(state_str(step, "step"), "check-disks") == 0)
             json_object_set_new(step, "expect", json_text("{'is': 'any'}"));
+        if (strcmp(state_str(step, "step"), "check-disk") == 0)
+            json_object_set_new(step, "expect", expect_for_fake(json_object_get(step, "expect")));
         if (json_object_get(step, "fd"))
             json_object_set_new(json_object_get(step, "fd"), "path", json_string("/dev/null"));
     }

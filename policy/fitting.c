@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "policy/fitting.h"
+
+#include <string.h>
+
+#include "policy/planner_layers.h"
+#include "policy/state.h"
+
+/* new: the records that the plan may have left behind, in their order; borrows nothing. */
+static json_t *fitting_candidates(const json_t *plan, const json_t *state)
+{
+    json_t *candidates = json_array(), *step;
+    size_t i;
+
+    json_array_append(candidates, (json_t *)state);
+    json_array_foreach(json_object_get(plan, "steps"), i, step) {
+        json_t *record = json_object_get(json_object_get(step, "args"), "state");
+
+        if (record)
+            json_array_append(candidates, record);
+    }
+    return candidates;
+}
+
+static bool fitting_same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* new: layers (as keys) that do not stand on the same one in all records that have them. */
+static json_t *fitting_moved(const json_t *candidates)
+{
+    json_t *moved = json_object(), *record, *layer;
+    const json_t *first = json_array_get(candidates, 0);
+    const char *id;
+    size_t i;
+
+    json_array_foreach((json_t *)candidates, i, record)
+        json_object_foreach(json_object_get(record, "layers"), id, layer)
+            if (state_layer(first, id) && !fitting_same(state_str(state_layer(first, id), "parent"),
+                                                        state_str(layer, "parent")))
+                json_object_set_new(moved, id, json_true());
+    return moved;
+}
+
+static bool fitting_headers(const struct world *world, const json_t *record, const json_t *moved)
+{
+    const char *id;
+    json_t *mark;
+
+    json_object_foreach((json_t *)moved, id, mark) {
+        struct err err = ERR_INIT;
+        bool ok = !state_layer(record, id) || layers_check_header(world, record, id, &err);
+
+        err_clear(&err);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+const json_t *fitting_record(const struct world *world, const json_t *plan, const json_t *state,
+                             fitting_fn *running, void *arg)
+{
+    json_t *candidates = fitting_candidates(plan, state);
+    json_t *moved = fitting_moved(candidates), *record;
+    const json_t *found = NULL;
+    size_t i;
+
+    json_array_foreach(candidates, i, record)
+        if (!found && fitting_headers(world, record, moved) && running(arg, record))
+            found = record;
+    json_decref(moved);
+    json_decref(candidates);
+    return found;
+}

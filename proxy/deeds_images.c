@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The deeds that make images, and look at their headers. */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "policy/qcow2.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+#include "proxy/deeds_internal.h"
+#include "proxy/durable.h"
+
+extern char **environ;
+
+#define IMAGE_ARGS_MAX 16
+
+/* Runs qemu-img; the last of its words is the open file: so the name cannot be swapped for a link
+ * underneath it. */
+static bool image_run(const char *const *words, int fd, const char *file, struct err *err)
+{
+    char *argv[IMAGE_ARGS_MAX], target[32];
+    int inherited = dup(fd), status = -1, error;
+    size_t n = 0;
+    pid_t pid;
+
+    snprintf(target, sizeof(target), "/dev/fd/%d", inherited);
+    for (; words[n]; n++)
+        argv[n] = strcmp(words[n], "{}") == 0 ? target : (char *)words[n];
+    argv[n] = NULL;
+    error = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+    close(inherited);
+    if (error) {
+        err_set(err, REASON_FILE_UNUSABLE, "Cannot run '%s': %s", argv[0], strerror(error));
+        return false;
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    err_set(err, REASON_FILE_UNUSABLE, "'%s' failed to write the image '%s' (its message is in the "
+            "proxy's log)", argv[0], file);
+    return false;
+}
+
+/* Is what lies on the disk now what was wanted?  Without a size any will do. */
+static bool image_check(const json_t *args, int fd, struct err *err)
+{
+    const json_t *size = json_object_get(args, "size");
+    struct qcow2_header header;
+    char *head = malloc(QCOW2_HEAD_BYTES);
+    ssize_t n = head ? pread(fd, head, QCOW2_HEAD_BYTES, 0) : -1;
+    bool ok = n >= 0 && qcow2_parse(head, (size_t)n, &header, err);
+
+    free(head);
+    if (n < 0)
+        durable_errno(err, errno, "read", state_str(args, "file"));
+    if (!ok)
+        return false;
+    if (header.has_backing && strcmp(header.backing, state_str(args, "backing")) == 0 &&
+        strcmp(header.backing_format, state_str(args, "backing-format")) == 0 &&
+        (!size || header.virtual_size == (uint64_t)json_integer_value(size)))
+        return true;
+    err_set(err, REASON_BAD_IMAGE, "The header of '%s' does not say what it should: '%s' (%s), not "
+            "'%s' (%s)", state_str(args, "file"), header.has_backing ? header.backing : "nothing",
+            header.backing_format, state_str(args, "backing"), state_str(args, "backing-format"));
+    return false;
+}
+
+bool deed_overlay_create(const json_t *args, json_t **result, struct err *err)
+{
+    const char *path = state_str(args, "file");
+    char size[32];
+    /* -u keeps it from opening the image below. */
+    const char *const words[] = {
+        state_str(args, "qemu-img"), "create", "-q", "-u", "-f", "qcow2", "-F",
+        state_str(args, "backing-format"), "-b", state_str(args, "backing"), "{}", size, NULL,
+    };
+    int fd = deed_create_file(path, err);
+    bool ok;
+
+    (void)result;
+    if (fd < 0)
+        return false;
+    snprintf(size, sizeof(size), "%" JSON_INTEGER_FORMAT,
+             json_integer_value(json_object_get(args, "size")));
+    ok = image_run(words, fd, path, err) && image_check(args, fd, err) && deed_sync(fd, path, err);
+    close(fd);
+    if (!ok) {
+        unlink(path);
+        err_name(err, "file", path);
+    }
+    return ok;
+}
+
+/* -1: err is set. */
+static int image_open(const json_t *args, int flags, struct err *err)
+{
+    const char *path = state_str(args, "file");
+    int fd = open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        durable_errno(err, errno, "open", path);
+    return fd;
+}
+
+bool deed_header_check(const json_t *args, json_t **result, struct err *err)
+{
+    int fd = image_open(args, O_RDONLY, err);
+    bool ok = fd >= 0 && image_check(args, fd, err) &&
+              deed_sync(fd, state_str(args, "file"), err);
+
+    (void)result;
+    if (fd >= 0)
+        close(fd);
+    if (!ok)
+        err_name(err, "file", state_str(args, "file"));
+    return ok;
+}
+
+/* qemu-img takes QEMU's own locks: whoever has the image open keeps it from being written. */
+bool deed_header_rewrite(const json_t *args, json_t **result, struct err *err)
+{
+    const char *path = state_str(args, "file");
+    const char *const words[] = {
+        state_str(args, "qemu-img"), "rebase", "-q", "-u", "-f", "qcow2", "-F",
+        state_str(args, "backing-format"), "-b", state_str(args, "backing"), "{}", NULL,
+    };
+    int fd = image_open(args, O_RDWR, err);
+    bool ok = fd >= 0 && image_run(words, fd, path, err) && image_check(args, fd, err) &&
+              deed_sync(fd, path, err);
+
+    (void)result;
+    if (fd >= 0)
+        close(fd);
+    if (!ok)
+        err_name(err, "file", path);
+    return ok;
+}
