@@ -48,6 +48,35 @@ static const struct args_disk *disks_args_node(const struct world *world,
     return NULL;
 }
 
+/* Is the image of that layer in the disk's chain? */
+static bool disks_has_layer(const struct world *world, const struct graph_disk *g, const char *id)
+{
+    const char *real = state_str(state_layer(world->record, id), "real");
+    const json_t *file = real ? world_file(world, real) : NULL;
+
+    for (size_t i = 0; i < g->n_chain; i++)
+        if (disks_same_file(file, world_file(world, g->chain[i].file)))
+            return true;
+    return false;
+}
+
+/* The key on record of a node's disk whose first image is in its chain no more: a client's block job
+ * took it out.  The device is the same, and so is its active image. */
+static const char *disks_recorded_key(const struct world *world, const struct graph_disk *g)
+{
+    const char *key;
+    json_t *record;
+
+    json_object_foreach(json_object_get(world->record, "disks"), key, record) {
+        const char *qdev = state_str(record, "qdev");
+
+        if (strncmp(key, "node:", 5) == 0 && qdev && g->qdev && strcmp(qdev, g->qdev) == 0 &&
+            disks_has_layer(world, g, state_str(record, "active")))
+            return key;
+    }
+    return NULL;
+}
+
 static void disks_identify(const struct world *world, const struct graph_disk *g,
                            struct vm_disk *out)
 {
@@ -61,6 +90,9 @@ static void disks_identify(const struct world *world, const struct graph_disk *g
         out->a = world->args_disks ? args_disks_get(world->args_disks, key) : NULL;
     } else if ((out->a = disks_args_node(world, g))) {
         snprintf(key, sizeof(key), "%.512s", out->a->key);
+    } else if (disks_recorded_key(world, g)) {
+        snprintf(key, sizeof(key), "%.512s", disks_recorded_key(world, g));
+        out->a = world->args_disks ? args_disks_get(world->args_disks, key) : NULL;
     } else {
         snprintf(key, sizeof(key), "qdev:%.512s", out->label);
     }
@@ -106,9 +138,7 @@ static bool disks_refuse(const struct vm_disk *disk, const char *what, struct er
     return false;
 }
 
-/* What a snapshot needs of a disk: a writable raw or qcow2 image in a local file or block device,
- * directly under its device. */
-static bool disks_check_kind(const struct world *world, const struct vm_disk *disk, struct err *err)
+bool disks_check_kind(const struct world *world, const struct vm_disk *disk, struct err *err)
 {
     const struct graph_link *top = &disk->g->chain[0];
 

@@ -4,8 +4,8 @@
  * and the record.
  *
  * Model: a disk is found by its key: "drive:ID" (a BlockBackend's name) or "node:NAME" (the
- * -blockdev node that the command line names), with the device (qdev) on record as second witness;
- * never by a path alone.  A path says which file an image is only together with device and inode.
+ * -blockdev node that the command line names), with the device (qdev) on record as second witness, or,
+ * where that node is in the chain no more, as the only one; never by a path alone.  A path says which file an image is only together with device and inode.
  */
 #ifndef POLICY_DISKS_H
 #define POLICY_DISKS_H
@@ -39,12 +39,29 @@ bool disks_select(const struct world *world, const json_t *names, struct vm_disk
 bool disks_match_record(const struct world *world, const json_t *state, const struct vm_disk *disk,
                         struct err *err);
 
+/* Are these two entries of world.files (or NULL) the same file? */
+bool disks_same_file(const json_t *a, const json_t *b);
+
+/* Does the path lead to a file that QEMU has open?  True where that is not known. */
+bool disks_is_open(const struct world *world, const char *path);
+
+/* new: the fingerprint of a file that nobody writes to, from its entry in world.files. */
+json_t *disks_print(const json_t *file);
+
 /* Puts a disk that is not on record there, with the layers that it has. */
 bool disks_register(const struct world *world, json_t *state, const struct vm_disk *disk,
                     struct err *err);
 
 /* The active layers have the size that QEMU tells: a disk may have been resized. */
 void disks_note_sizes(const struct world *world, json_t *state);
+
+/* The same, with what stands in its chain at `base` and below: there is more above. */
+bool disks_register_at(const struct world *world, json_t *state, const struct vm_disk *disk,
+                       size_t base, struct err *err);
+
+/* Refuses a disk that cannot be snapshotted: not a writable raw or qcow2 image in a local file or
+ * block device, directly under its device. */
+bool disks_check_kind(const struct world *world, const struct vm_disk *disk, struct err *err);
 
 /* Every disk on record is in the VM, with its chain as recorded and its frozen layers untouched. */
 bool disks_check_all(const struct world *world, const json_t *state, struct err *err);

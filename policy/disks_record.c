@@ -5,13 +5,35 @@
 #include <string.h>
 
 #include "policy/disks.h"
+#include "policy/overlay.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 
-static bool disks_same_file(const json_t *a, const json_t *b)
+bool disks_same_file(const json_t *a, const json_t *b)
 {
     return a && b && json_equal(json_object_get(a, "dev"), json_object_get(b, "dev")) &&
            json_equal(json_object_get(a, "ino"), json_object_get(b, "ino"));
+}
+
+json_t *disks_print(const json_t *file)
+{
+    static const char *const members[] = { "dev", "ino", "size", "mtime", NULL };
+    json_t *print = json_object();
+
+    for (size_t i = 0; members[i]; i++)
+        json_object_set(print, members[i], json_object_get(file, members[i]));
+    return print;
+}
+
+bool disks_is_open(const struct world *world, const char *path)
+{
+    const json_t *file = world_file(world, path);
+    char key[64];
+
+    snprintf(key, sizeof(key), "%llu:%llu",
+             (unsigned long long)json_integer_value(json_object_get(file, "dev")),
+             (unsigned long long)json_integer_value(json_object_get(file, "ino")));
+    return !world->open || json_object_get(world->open, key);
 }
 
 static bool disks_mismatch(const struct vm_disk *disk, const char *what, const char *file,
@@ -51,27 +73,11 @@ bool disks_match_record(const struct world *world, const json_t *state, const st
     return ok;
 }
 
-static bool disks_is_open(const struct world *world, const char *path)
-{
-    const json_t *file = world_file(world, path);
-    char name[64];
-
-    snprintf(name, sizeof(name), "%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT,
-             json_integer_value(json_object_get(file, "dev")),
-             json_integer_value(json_object_get(file, "ino")));
-    return json_object_get(world->open, name) != NULL;
-}
-
-/* Is what lies at the paths of the disk's chain what QEMU has open?  Where it has none of any disk's
- * files open it is not the process that we know of that does, and nothing is known. */
+/* Is what lies at the paths of the disk's chain what QEMU has open?  What it writes to a file that no
+ * name leads to ends with it. */
 static bool disks_check_open(const struct world *world, const struct vm_disk *disk, struct err *err)
 {
-    bool any = false;
-
-    for (size_t i = 0; world->open && !any && i < world->graph->n_disks; i++)
-        for (size_t k = 0; !any && k < world->graph->disks[i].n_chain; k++)
-            any = disks_is_open(world, world->graph->disks[i].chain[k].file);
-    for (size_t i = 0; any && i < disk->g->n_chain; i++) {
+    for (size_t i = 0; i < disk->g->n_chain; i++) {
         const char *file = disk->g->chain[i].file;
 
         if (!world_file(world, file) || disks_is_open(world, file))
@@ -84,6 +90,19 @@ static bool disks_check_open(const struct world *world, const struct vm_disk *di
     return true;
 }
 
+/* The header's own spelling of what is below, when that is what QEMU has opened it by. */
+static void disks_note_backing(const struct world *world, json_t *layer,
+                               const struct graph_link *link, const json_t *below)
+{
+    const char *header = state_str(world_file(world, link->file), "backing");
+    char *opened = header ? overlay_resolve(link->file, header) : NULL;
+
+    if (opened && strcmp(opened, state_str(below, "path")) == 0 &&
+        strcmp(header, overlay_backing(below)) != 0)
+        json_object_set_new(layer, "backing", json_string(header));
+    free(opened);
+}
+
 /* new: the record of one link of a running chain. */
 static json_t *disks_layer_of(const struct graph_link *link, const json_t *file, const char *parent)
 {
@@ -94,13 +113,6 @@ static json_t *disks_layer_of(const struct graph_link *link, const json_t *file,
     if (!layer)
         abort();
     return layer;
-}
-
-static json_t *disks_print(const json_t *file)
-{
-    return json_pack("{s:O, s:O, s:O, s:O}", "dev", json_object_get(file, "dev"), "ino",
-                     json_object_get(file, "ino"), "size", json_object_get(file, "size"), "mtime",
-                     json_object_get(file, "mtime"));
 }
 
 /* The image that the command line names has to be the active one: layers above it were made by
@@ -116,14 +128,25 @@ static bool disks_check_unrecorded(const struct world *world, const struct vm_di
                           disk->g->chain[0].file, err);
 }
 
-bool disks_register(const struct world *world, json_t *state, const struct vm_disk *disk,
-                    struct err *err)
+/* What lies below the image that the command line names has not to change either; a device has no
+ * time of its last change. */
+static void disks_mark_foreign(json_t *layer, const json_t *file)
+{
+    const char *kind = state_str(file, "kind");
+
+    json_object_set_new(layer, "foreign", json_true());
+    if (kind && strcmp(kind, "file") == 0)
+        json_object_set_new(layer, "print", disks_print(file));
+}
+
+bool disks_register_at(const struct world *world, json_t *state, const struct vm_disk *disk,
+                       size_t base, struct err *err)
 {
     const char *parent = NULL;
 
-    if (!disks_check_unrecorded(world, disk, err) || !disks_check_open(world, disk, err))
+    if (!disks_check_open(world, disk, err))
         return false;
-    for (size_t i = disk->g->n_chain; i-- > 0;) {
+    for (size_t i = disk->g->n_chain; i-- > base;) {
         const struct graph_link *link = &disk->g->chain[i];
         const json_t *file = world_file(world, link->file);
         json_t *layer;
@@ -131,10 +154,13 @@ bool disks_register(const struct world *world, json_t *state, const struct vm_di
         if (!file)
             return disks_mismatch(disk, "this file cannot be found:", link->file, err);
         layer = disks_layer_of(link, file, parent);
-        json_object_set_new(layer, i > 0 ? "foreign" : "base", json_true());
-        if (i > 0)
-            json_object_set_new(layer, "print", disks_print(file));
-        if (i == 0 && disk->a && disk->a->node_name)
+        if (parent)
+            disks_note_backing(world, layer, link, state_layer(state, parent));
+        if (i > base)
+            disks_mark_foreign(layer, file);
+        else
+            json_object_set_new(layer, "base", json_true());
+        if (i == base && disk->a && disk->a->node_name)
             json_object_set_new(layer, "node", json_string(disk->a->node_name));
         parent = state_layer_add(state, layer);
     }
@@ -142,6 +168,13 @@ bool disks_register(const struct world *world, json_t *state, const struct vm_di
                         json_pack("{s:s, s:s?, s:s, s:s}", "device", disk->label, "qdev",
                                   disk->g->qdev, "active", parent, "base", parent));
     return true;
+}
+
+bool disks_register(const struct world *world, json_t *state, const struct vm_disk *disk,
+                    struct err *err)
+{
+    return disks_check_unrecorded(world, disk, err) &&
+           disks_register_at(world, state, disk, 0, err);
 }
 
 bool disks_check_frozen(const struct world *world, const json_t *state, const char *id,

@@ -15,7 +15,8 @@
  * disk          query-block                  device: str and/or qdev: str, node: str
  * chain         {nodes, blocks, graph?}      disks: [{device and/or qdev, chain: [link]}],
  *                                            only?: bool;
- *                                            link: {file: str, driver: str, node?: str}
+ *                                            link: {file: str, driver: str, node?: str,
+ *                                            also?: [str]}
  * parameters    query-migrate-parameters     equal: object
  * capabilities  query-migrate-capabilities   equal: {capability: bool}
  * fdset         query-fdsets                 id: int, present: bool
@@ -27,7 +28,8 @@
  * others ask about effects that are there when the command is answered.
  *
  * In "chain", every listed disk's chain must equal the list, active image first; file is the
- * protocol node's filename, driver that of the image node.  With only, no other disk may be
+ * protocol node's filename ("x/../" and the like left out) or one of also, driver that of the image
+ * node.  With only, no other disk may be
  * writable.  qdev is compared by graph_qdev_match().
  *
  * Rules: pure.  A plan is read from a journal too, so it is not trusted: an unknown kind or a

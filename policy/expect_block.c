@@ -157,6 +157,7 @@ static bool chain_plan_check(const json_t *expect, struct err *why)
             return false;
         json_array_foreach(json_object_get(disk, "chain"), k, link) {
             if (!expect_member_required(link, "file", JSON_STRING, why) ||
+                !expect_member_optional(link, "also", JSON_ARRAY, why) ||
                 !expect_member_required(link, "driver", JSON_STRING, why) ||
                 !expect_member_optional(link, "node", JSON_STRING, why))
                 return false;
@@ -165,11 +166,69 @@ static bool chain_plan_check(const json_t *expect, struct err *why)
     return true;
 }
 
+/* Drops what says nothing: "//", "/./", "NAME/../". */
+static char *path_plain(const char *path)
+{
+    char *plain = malloc(strlen(path) + 2), *end = plain;
+
+    if (!plain)
+        abort();
+    while (*path) {
+        size_t n = strcspn(path, "/");
+        char *slash;
+
+        if (n == 2 && !strncmp(path, "..", 2) && end > plain + 1 && end[-1] == '/' &&
+            strcmp(end - 2, "./")) {
+            end[-1] = '\0';
+            slash = strrchr(plain, '/');
+            end = slash ? slash + 1 : plain;
+        } else if (n > 0 && !(n == 1 && *path == '.')) {
+            memcpy(end, path, n);
+            end += n;
+            if (path[n])
+                *end++ = '/';
+        } else if (n == 0 && end == plain) {
+            *end++ = '/';
+        }
+        *end = '\0';
+        path += n + (path[n] == '/');
+    }
+    return plain;
+}
+
+static bool path_equal(const char *path, const char *other)
+{
+    char *plain, *other_plain;
+    bool equal = !strcmp(path, other);
+
+    if (equal)
+        return true;
+    plain = path_plain(path);
+    other_plain = path_plain(other);
+    equal = !strcmp(plain, other_plain);
+    free(plain);
+    free(other_plain);
+    return equal;
+}
+
+static bool link_file_equal(const json_t *want, const char *file)
+{
+    const json_t *also = json_object_get(want, "also"), *name;
+    size_t i;
+
+    if (path_equal(expect_member_text(want, "file"), file))
+        return true;
+    json_array_foreach((json_t *)also, i, name)
+        if (json_is_string(name) && path_equal(json_string_value(name), file))
+            return true;
+    return false;
+}
+
 static bool link_equal(const json_t *want, const struct graph_link *link)
 {
     const char *node = expect_member_text(want, "node");
 
-    return !strcmp(expect_member_text(want, "file"), link->file) &&
+    return link_file_equal(want, link->file) &&
            !strcmp(expect_member_text(want, "driver"), link->image->driver) &&
            (!node || !strcmp(node, link->image->name));
 }

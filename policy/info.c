@@ -66,6 +66,7 @@ static void info_check_layers(const json_t *state, const json_t *snapshot, const
         const char *layer = json_string_value(id);
 
         if (!layers_check_headers(&world, state, layer, &err) ||
+            !layers_check_foreign(&world, state, layer, &err) ||
             !disks_check_frozen(&world, state, layer, &err)) {
             json_array_append_new(problems, json_string(err.desc));
             err_clear(&err);
@@ -82,6 +83,8 @@ json_t *info_problems(const json_t *state, const json_t *snapshot, const json_t 
     if (json_is_true(json_object_get(snapshot, "deleting")))
         json_array_append_new(problems, json_string("It is being deleted: delete it again to "
                                                     "finish"));
+    if (json_object_get(snapshot, "damaged"))
+        json_array_append(problems, json_object_get(snapshot, "damaged"));
     info_check_layers(state, snapshot, files, problems);
     if (path) {
         const json_t *file = json_object_get(files, path);

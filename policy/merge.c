@@ -32,13 +32,15 @@ static bool merge_may_commit(const json_t *parent, const json_t *child)
     return !merge_is(parent, "copied") && merge_size(child) >= merge_size(parent);
 }
 
-/* Can the parent's data go up?  Where it ends before both neighbours, the child reads zeros; QEMU's
- * stream does not move these (block/stream.c, stream_run), and what lies below would show. */
+/* Can the parent's data go up?  The lowest layer stays: it is the image that the command line names, or
+ * one into which a client has streamed that.  Where a layer ends before both neighbours, the one above
+ * reads zeros; QEMU's stream does not move these (block/stream.c, stream_run), and what lies below would
+ * show. */
 static bool merge_may_stream(const json_t *state, const json_t *parent, const json_t *child)
 {
     const json_t *below = state_layer(state, state_str(parent, "parent"));
 
-    return !merge_is(parent, "base") && (merge_size(parent) >= merge_size(below) ||
+    return !merge_is(parent, "base") && below && (merge_size(parent) >= merge_size(below) ||
                                          merge_size(parent) >= merge_size(child));
 }
 

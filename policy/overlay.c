@@ -74,6 +74,32 @@ const char *overlay_backing(const json_t *below)
     return path[0] == '/' || !strchr(path, '/') ? path : state_str(below, "real");
 }
 
+const char *overlay_header(const json_t *layer, const json_t *below)
+{
+    const char *given = state_str(layer, "backing");
+
+    return given ? given : overlay_backing(below);
+}
+
+/* "nbd://...", "json:{...}": a colon before the first slash (block.c, path_has_protocol). */
+static bool overlay_has_protocol(const char *path)
+{
+    return path[strcspn(path, ":/")] == ':';
+}
+
+char *overlay_resolve(const char *opened, const char *header)
+{
+    const char *slash = strrchr(opened, '/');
+    int folder = slash && header[0] != '/' ? (int)(slash + 1 - opened) : 0;
+    char *path = NULL;
+
+    if (!header[0] || overlay_has_protocol(header) || overlay_has_protocol(opened))
+        return NULL;
+    if (asprintf(&path, "%.*s%s", folder, opened, header) < 0)
+        abort();
+    return path;
+}
+
 /* The lowest layer of a chain that is not foreign: the image that the command line names. */
 static const json_t *overlay_base(const json_t *state, const char *id)
 {

@@ -21,9 +21,18 @@ const char *overlay_plan(const struct world *world, json_t *state, const char *b
 /* new: the step that creates the file, with its undo. */
 json_t *overlay_step(const json_t *state, const char *id);
 
-/* The string that an overlay's header gives for the layer below (borrowed).  A relative path with a
- * folder in it would be looked for from the overlay's folder: then it is the absolute path. */
+/* The string that the header of an overlay of ours gives for the layer below (borrowed).  A relative
+ * path with a folder in it would be looked for from the overlay's folder: then it is the absolute
+ * path. */
 const char *overlay_backing(const json_t *below);
+
+/* The string by which the header of `layer` names what is below (borrowed): that of overlay_backing(),
+ * or another one that a client has given. */
+const char *overlay_header(const json_t *layer, const json_t *below);
+
+/* new: the path at which QEMU looks for what the header of the image that it opened as `opened` names;
+ * NULL: by a protocol, or not at all (block.c, bdrv_get_full_backing_filename_from_filename). */
+char *overlay_resolve(const char *opened, const char *header);
 
 /* Is there room for `bytes` in the folder of path? */
 bool overlay_check_room(const struct world *world, const char *path, json_int_t bytes,

@@ -25,6 +25,11 @@ bool layers_check_headers(const struct world *world, const json_t *state, const 
 bool layers_check_header(const struct world *world, const json_t *state, const char *id,
                          struct err *err);
 
+/* Are the foreign images below `id` what they were?  Not asked at a start: the VM is more than its
+ * snapshots. */
+bool layers_check_foreign(const struct world *world, const json_t *state, const char *id,
+                          struct err *err);
+
 /* new: the step that looks whether the layer's header names what it should, durably. */
 json_t *layers_header_step(const json_t *state, const char *id);
 

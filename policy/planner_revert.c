@@ -60,7 +60,11 @@ static bool revert_check_unsaved(const json_t *request, struct err *err)
 
 static bool revert_check_snapshot(struct revert *revert, struct err *err)
 {
-    if (json_is_true(json_object_get(revert->snapshot, "deleting"))) {
+    const char *damaged = state_str(revert->snapshot, "damaged");
+
+    if (damaged) {
+        err_set(err, REASON_IMAGE_CHANGED, "Snapshot '%s' is damaged: %s", revert->name, damaged);
+    } else if (json_is_true(json_object_get(revert->snapshot, "deleting"))) {
         err_set(err, REASON_DELETING, "Snapshot '%s' is being deleted: delete it again to finish",
                 revert->name);
     } else if (json_array_size(json_object_get(revert->snapshot, "config")) > 0) {
@@ -147,6 +151,7 @@ static bool revert_overlays(struct revert *revert, struct err *err)
         const char *id = json_string_value(layer), *overlay;
 
         if (!layers_check_headers(revert->world, revert->after, id, err) ||
+            !layers_check_foreign(revert->world, revert->after, id, err) ||
             !disks_check_frozen(revert->world, revert->after, id, err))
             return false;
         overlay = overlay_plan(revert->world, revert->after, id, err);

@@ -18,8 +18,12 @@ json_t *planner_files(const json_t *state)
     const char *id;
     json_t *layer;
 
-    json_object_foreach(json_object_get(state, "layers"), id, layer)
+    json_object_foreach(json_object_get(state, "layers"), id, layer) {
         json_array_append(files, json_object_get(layer, "real"));
+        /* A relative name in its header is looked for beside where it was opened. */
+        if (json_object_get(layer, "backing"))
+            json_array_append(files, json_object_get(layer, "path"));
+    }
     return files;
 }
 

@@ -10,18 +10,21 @@
  *   current    name of the snapshot that the running state descends from, or null
  *   config     configuration commands of clients since QEMU was started
  *   disks      key -> { device, qdev, active: layer, base: layer }
- *   layers     id  -> { path, real, format, parent: layer|null, node?, foreign?, base?, copied?, size,
- *              print? }
+ *   layers     id  -> { path, real, format, parent: layer|null, node?, foreign?, base?, copied?,
+ *              observed?, size, backing?, print? }
  *   snapshots  [ { name, parent|null, description?, created, run-state, origin, memory?, disks:
- *                { key -> layer }, args, config, qemu, deleting? } ], oldest first
+ *                { key -> layer }, args, config, qemu, deleting?, damaged? } ], oldest first
  *
  * A layer is one image file of a chain.  path is how QEMU is told to open it (it may be relative to
  * the folder that QEMU runs in), real the absolute path.  A foreign layer lies below the image that
  * the command line names: it is never written and never deleted.  base marks the image that the
  * command line names: it is written into when its only child is merged, but never unlinked.
  * copied marks a layer that holds nothing which the one below it does not hold too (merge.h).
+ * observed marks an overlay that a client made.  backing is the string by which a layer's header names
+ * the one below, where it is not the one that we would have written (overlay.h).
  * print is the fingerprint of a frozen layer: { size, mtime, dev, ino } (nanoseconds; mtime is text).
- * A layer that a snapshot names is frozen: nothing writes to it.
+ * A layer that a snapshot names is frozen: nothing writes to it.  Where a client's own block job did,
+ * damaged (text) says so, and the snapshot can only be deleted.
  *
  * Rules: pure; everything borrowed from the state stays borrowed until the state changes.
  */

@@ -23,6 +23,7 @@ const char *world_status(const struct world *world)
 void world_clear(struct world *world)
 {
     graph_free(world->graph);
+    json_decref(world->record);
     json_decref(world->status);
     json_decref(world->jobs);
     json_decref(world->memory_size);

@@ -10,7 +10,8 @@
  * path is a symbolic link), kind ("file", "block", "other"), dev, ino, size, allocated (bytes that it
  * takes on the disk), capacity (bytes, of a block device), mtime (text, nanoseconds), format ("qcow2"
  * or "raw", by its first bytes), backing, backing-format, bitmaps (there are persistent ones), bad (why
- * a qcow2 header cannot be used) }.
+ * a qcow2 header cannot be used), leads ({ dev, ino } of the file that `backing` leads to, when there is
+ * one) }.
  * rooms: folder -> { free: bytes, writable: bool }, for folders in which files will be created.
  * open: "DEV:INO" -> true, for every file that the QEMU process has open; NULL: that cannot be told.
  */
@@ -37,6 +38,7 @@ struct world {
     const struct args *args;        /* the user's command line; NULL: attached to a foreign QEMU */
     const struct args_disks *args_disks;
     struct graph *graph;
+    json_t *record;                 /* what was on record when this was asked; NULL: nothing */
     json_t *status;                 /* return of query-status */
     json_t *jobs;                   /* of query-jobs */
     json_t *memory_size;            /* of query-memory-size-summary */

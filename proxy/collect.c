@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/disks.h"
 #include "policy/planner.h"
 #include "policy/reason.h"
 #include "policy/state.h"
@@ -150,6 +151,20 @@ static void collect_rooms_cb(void *arg, bool ok, json_t *result, struct err *err
     collect_free(collect);
 }
 
+/* A process that has none of the images open is not QEMU itself, but something that started it. */
+static void collect_doubt_open(struct world *world)
+{
+    bool any = false;
+
+    for (size_t i = 0; world->open && i < world->graph->n_disks; i++)
+        for (size_t k = 0; k < world->graph->disks[i].n_chain; k++)
+            any = any || disks_is_open(world, world->graph->disks[i].chain[k].file);
+    if (any)
+        return;
+    json_decref(world->open);
+    world->open = NULL;
+}
+
 static void collect_files_cb(void *arg, bool ok, json_t *result, struct err *err)
 {
     struct collect *collect = arg;
@@ -160,6 +175,7 @@ static void collect_files_cb(void *arg, bool ok, json_t *result, struct err *err
     collect->world.files = json_incref(json_object_get(result, "files"));
     collect->world.rooms = json_incref(json_object_get(result, "rooms"));
     collect->world.open = json_incref(json_object_get(result, "open"));
+    collect_doubt_open(&collect->world);
     more = collect_more_folders(collect->world.files);
     worker_run(collect->daemon->worker, deed_inspect, more, collect_rooms_cb, collect);
     json_decref(more);
@@ -266,6 +282,7 @@ struct collect *collect_start(struct daemon *daemon, const json_t *state, bool w
     collect->cb = cb;
     collect->arg = arg;
     collect_static(daemon, &collect->world);
+    collect->world.record = json_incref(collect->state);
     if (!with_qemu) {
         collect_inspect(collect);
         return collect;

@@ -12,6 +12,7 @@
 #include "proxy/launch.h"
 #include "proxy/leftovers.h"
 #include "proxy/log.h"
+#include "proxy/observer.h"
 #include "proxy/operation.h"
 #include "proxy/process.h"
 #include "proxy/session.h"
@@ -99,7 +100,10 @@ static void daemon_vm_ready(void *arg)
 static void daemon_vm_event(void *arg, const char *text, size_t len,
                             const struct message_reply *reply)
 {
-    session_event(arg, text, len, reply);
+    struct daemon *daemon = arg;
+
+    session_event(daemon, text, len, reply);
+    observer_event(daemon->observer, reply);
 }
 
 /* No QEMU is left: nothing shall point to one, and the proxy ends. */
@@ -133,6 +137,7 @@ static void daemon_vm_ended(void *arg, int status)
         return;
     }
     operation_free(daemon);
+    observer_release(daemon->observer);
     daemon_without_vm(daemon, code);
 }
 
@@ -143,6 +148,7 @@ static void daemon_vm_detached(void *arg)
 
     log_warn("the connection to QEMU has ended: waiting for it to come back");
     operation_free(daemon);
+    observer_release(daemon->observer);
     daemon->ready = false;
     daemon_forget_lists(daemon);
     leftovers_forget(daemon->leftovers);
@@ -217,6 +223,7 @@ void daemon_init(struct daemon *daemon)
     daemon->looker = worker_new(daemon->base);
     daemon->jobs = jobs_new(daemon);
     daemon->leftovers = leftovers_new(daemon);
+    daemon->observer = observer_new(daemon);
     daemon_signals(daemon);
 }
 
@@ -231,6 +238,7 @@ void daemon_free(struct daemon *daemon)
     for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++)
         if (daemon->signals[i])
             event_free(daemon->signals[i]);
+    observer_free(daemon->observer);
     vm_free(daemon->vm);
     jobs_free(daemon->jobs);
     leftovers_free(daemon->leftovers);

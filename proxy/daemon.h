@@ -42,6 +42,7 @@ struct daemon {
     struct operation *operation;        /* the one that runs, or NULL */
     struct jobs *jobs;
     struct leftovers *leftovers;
+    struct observer *observer;
     char *stuck;                /* why the last operation could not be ended, or NULL */
     bool waits_for_client;      /* QEMU is not started before a client came (wait=on) */
     bool ready;

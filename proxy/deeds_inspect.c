@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "policy/overlay.h"
 #include "policy/qcow2.h"
 #include "policy/reason.h"
 #include "policy/state.h"
@@ -48,6 +49,19 @@ static void inspect_header(int fd, json_t *entry)
     free(head);
 }
 
+/* Which file the header names, as QEMU would find it. */
+static void inspect_below(const char *path, json_t *entry)
+{
+    const char *backing = state_str(entry, "backing");
+    char *below = backing ? overlay_resolve(path, backing) : NULL;
+    struct stat st;
+
+    if (below && stat(below, &st) == 0)
+        json_object_set_new(entry, "leads", json_pack("{s:I, s:I}", "dev", (json_int_t)st.st_dev,
+                                                      "ino", (json_int_t)st.st_ino));
+    free(below);
+}
+
 static json_t *inspect_file(const char *path)
 {
     /* Opened without O_NONBLOCK a FIFO would hang, and a tape would rewind. */
@@ -72,6 +86,7 @@ static json_t *inspect_file(const char *path)
         json_object_set_new(entry, "allocated", json_integer((json_int_t)st.st_blocks * 512));
         json_object_set_new(entry, "mtime", json_string(mtime));
         inspect_header(fd, entry);
+        inspect_below(path, entry);
     } else {
         json_object_set_new(entry, "exists", json_false());
     }
@@ -90,29 +105,29 @@ static json_t *inspect_room(const char *path)
                      ok ? (json_int_t)(vfs.f_bavail * vfs.f_frsize) : (json_int_t)0);
 }
 
-/* new: the files that a process has open; NULL: that is not to be seen. */
-static json_t *inspect_open(json_int_t pid)
+/* new: the files that a process has open; NULL: it does not let us look. */
+static json_t *inspect_open(long pid)
 {
-    json_t *open = json_object();
-    char path[64], name[64];
+    char path[48], key[64];
     struct dirent *entry;
+    json_t *open = NULL;
     struct stat st;
     DIR *dir;
 
-    snprintf(path, sizeof(path), "/proc/%" JSON_INTEGER_FORMAT "/fd", pid);
-    dir = opendir(path);
+    snprintf(path, sizeof(path), "/proc/%ld/fd", pid);
+    dir = pid > 0 ? opendir(path) : NULL;
     while (dir && (entry = readdir(dir))) {
-        if (fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
+        if (entry->d_name[0] == '.' || fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
             continue;
-        snprintf(name, sizeof(name), "%lld:%lld", (long long)st.st_dev, (long long)st.st_ino);
-        json_object_set_new(open, name, json_true());
+        snprintf(key, sizeof(key), "%llu:%llu", (unsigned long long)st.st_dev,
+                 (unsigned long long)st.st_ino);
+        if (!open)
+            open = json_object();
+        json_object_set_new(open, key, json_true());
     }
-    if (dir) {
+    if (dir)
         closedir(dir);
-        return open;
-    }
-    json_decref(open);
-    return NULL;
+    return open;
 }
 
 bool deed_inspect(const json_t *args, json_t **result, struct err *err)
@@ -126,10 +141,8 @@ bool deed_inspect(const json_t *args, json_t **result, struct err *err)
         json_object_set_new(files, json_string_value(path), inspect_file(json_string_value(path)));
     json_array_foreach(json_object_get(args, "folders"), i, path)
         json_object_set_new(rooms, json_string_value(path), inspect_room(json_string_value(path)));
-    *result = json_pack("{s:o, s:o}", "files", files, "rooms", rooms);
-    if (json_object_get(args, "pid"))
-        json_object_set_new(*result, "open",
-                            inspect_open(json_integer_value(json_object_get(args, "pid"))));
+    *result = json_pack("{s:o, s:o, s:o*}", "files", files, "rooms", rooms, "open",
+                        inspect_open((long)json_integer_value(json_object_get(args, "pid"))));
     return true;
 }
 

@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "policy/commands.h"
+#include "policy/config.h"
+#include "policy/observe.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
 #include "proxy/jobs.h"
 #include "proxy/leftovers.h"
 #include "proxy/log.h"
+#include "proxy/observer.h"
 #include "qmp/schema.h"
 #include "qmp/splice.h"
 
@@ -20,12 +23,14 @@ enum intercept_kind {
     INTERCEPT_JOBS,
     INTERCEPT_BLOCK_JOBS,
     INTERCEPT_CONFIG,
+    INTERCEPT_SNAPSHOT,
 };
 
 struct intercept {
     struct daemon *daemon;
     enum intercept_kind kind;
     json_t *command;            /* CONFIG: what was asked for */
+    json_t *overlays;           /* SNAPSHOT: what it puts on disks */
     bool renamed;               /* QEMU's error says other names than the client's */
     char *name, *arguments;     /* of a command that leftovers.h is told of; else NULL */
 };
@@ -70,20 +75,38 @@ static json_t *intercept_command(const struct message *message)
     return command;
 }
 
+/* new: the overlays that the command puts on disks; NULL: it is none that does. */
+static json_t *intercept_overlays(const struct message *message)
+{
+    json_t *arguments, *overlays;
+
+    if (strncmp(message->command, "blockdev-snapshot", 17) != 0 &&
+        strcmp(message->command, "transaction") != 0)
+        return NULL;
+    arguments = splice_arguments(message, 0);
+    overlays = observe_command(message->command, arguments);
+    json_decref(arguments);
+    return overlays;
+}
+
 struct intercept *intercept_new(struct daemon *daemon, const struct message *message, bool renamed)
 {
     bool left = leftovers_concerned(message->command);
     enum intercept_kind kind = INTERCEPT_NOTHING;
     struct intercept *intercept;
+    json_t *overlays;
 
-    if (message->name_long || message->oob ||
-        (!intercept_choose(message, &kind) && !left && !renamed))
+    if (message->name_long || message->oob)
+        return NULL;
+    overlays = intercept_overlays(message);
+    if (!intercept_choose(message, &kind) && !left && !renamed && !overlays)
         return NULL;
     intercept = calloc(1, sizeof(*intercept));
     if (!intercept)
         abort();
     intercept->daemon = daemon;
-    intercept->kind = kind;
+    intercept->kind = overlays ? INTERCEPT_SNAPSHOT : kind;
+    intercept->overlays = overlays;
     intercept->renamed = renamed;
     if (kind == INTERCEPT_CONFIG)
         intercept->command = intercept_command(message);
@@ -113,6 +136,7 @@ void intercept_free(struct intercept *intercept)
         return;
     intercept_tell(intercept, false); /* never sent, or lost */
     json_decref(intercept->command);
+    json_decref(intercept->overlays);
     free(intercept->arguments);
     free(intercept);
 }
@@ -187,12 +211,12 @@ static void intercept_record(struct intercept *intercept)
     json_t *state = json_deep_copy(store->state);
     struct err err = ERR_INIT;
 
-    json_array_append(json_object_get(state, "config"), intercept->command);
+    config_add(state, intercept->daemon->args, intercept->command);
     if (!store_write(store, state, &err)) {
         log_error("cannot record that the configuration changed: %s", err.desc);
         err_clear(&err);
         /* What cannot be written is known as long as this proxy lives. */
-        json_array_append(json_object_get(store->state, "config"), intercept->command);
+        config_add(store->state, intercept->daemon->args, intercept->command);
     }
     json_decref(state);
 }
@@ -228,13 +252,27 @@ static void intercept_restore(struct slot *slot, struct span error)
     free(text);
 }
 
+/* The answer is QEMU's, and comes when what it tells of is recorded. */
+static void intercept_hold(struct intercept *intercept, struct slot *slot, struct span text,
+                           const struct message_reply *reply)
+{
+    size_t size;
+    char *line = splice_reply(text.at, text.len, reply, &slot->id, &size);
+
+    observer_hold(intercept->daemon->observer, slot, line, size, json_incref(intercept->overlays));
+    free(line);
+}
+
 bool intercept_reply(struct intercept *intercept, struct slot *slot, enum link_answer answer,
                      struct span text, const struct message_reply *reply)
 {
     bool answered = false;
 
     intercept_tell(intercept, answer == ANSWER_RETURN);
-    if (answer == ANSWER_RETURN) {
+    if (answer == ANSWER_RETURN && intercept->kind == INTERCEPT_SNAPSHOT) {
+        intercept_hold(intercept, slot, text, reply);
+        answered = true;
+    } else if (answer == ANSWER_RETURN) {
         answered = intercept_return(intercept, slot, reply->value);
     } else if (intercept->renamed) {
         intercept_restore(slot, text);

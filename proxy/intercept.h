@@ -4,7 +4,8 @@
  *
  * query-commands and query-qmp-schema get our commands added, and are asked for once a process; query-jobs and query-block-jobs show
  * our operations as jobs and leave out those that only serve their steps; commands that change the
- * configuration are recorded when QEMU has accepted them; leftovers.h is told of what concerns it.
+ * configuration are recorded when QEMU has accepted them; the answer to a client's own snapshot is held
+ * until that is recorded (observer.h); leftovers.h is told of what concerns it.
  * Everything else passes as it is.
  */
 #ifndef PROXY_INTERCEPT_H

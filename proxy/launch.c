@@ -17,6 +17,7 @@
 #include "proxy/background.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
+#include "proxy/observer.h"
 #include "proxy/recover.h"
 #include "proxy/sock.h"
 
@@ -325,4 +326,7 @@ void launch_ready(struct daemon *daemon)
 {
     background_release(0);
     recover_hot(daemon);
+    /* It has run on while nobody was there to see what clients do. */
+    if (daemon->adopted || !daemon->args)
+        observer_look(daemon->observer, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include "policy/state.h"
 #include "proxy/answer.h"
 #include "proxy/log.h"
+#include "proxy/observer.h"
 #include "proxy/operation_internal.h"
 
 static void operation_destroy(struct operation *op)
@@ -55,6 +56,7 @@ void operation_finish(struct operation *op, json_t *result, struct err *err)
         err_clear(err);
     json_decref(result);
     operation_destroy(op);
+    observer_resume(daemon->observer);
     if (daemon->quitting && vm_has_process(daemon->vm))
         vm_signal(daemon->vm, SIGTERM);
     else if (daemon->quitting)

@@ -10,6 +10,7 @@
 #include "policy/state.h"
 #include "proxy/answer.h"
 #include "proxy/deeds.h"
+#include "proxy/observer.h"
 #include "proxy/operation_internal.h"
 #include "qmp/splice.h"
 
@@ -145,6 +146,36 @@ static void operation_query(struct daemon *daemon, struct slot *slot, const json
     json_decref(paths);
 }
 
+static void operation_looked_cb(void *arg)
+{
+    struct operation_query *query = arg;
+    json_t *arguments = json_pack("{s:s*}", "name", query->name);
+
+    operation_query(query->daemon, query->slot, arguments);
+    json_decref(arguments);
+    free(query->name);
+    free(query);
+}
+
+/* verify: what clients have done meanwhile is looked at first, unless an operation is at work. */
+static void operation_query_verify(struct daemon *daemon, struct slot *slot,
+                                   const json_t *arguments)
+{
+    const char *name = state_str(arguments, "name");
+    struct operation_query *query;
+
+    if (daemon->operation || !json_is_true(json_object_get(arguments, "verify"))) {
+        operation_query(daemon, slot, arguments);
+        return;
+    }
+    query = calloc(1, sizeof(*query));
+    if (!query)
+        abort();
+    *query = (struct operation_query){ daemon, slot, name ? strdup(name) : NULL };
+    slot->local = true;
+    observer_look(daemon->observer, operation_looked_cb, query);
+}
+
 /* ---- commands ---- */
 
 static bool operation_allowed(struct daemon *daemon, const char *command, struct err *err)
@@ -177,7 +208,7 @@ static void operation_synthetic(struct daemon *daemon, struct slot *slot, const 
     if (err.set)
         answer_error(slot, &err);
     else if (strcmp(command, "query-snapshots") == 0)
-        operation_query(daemon, slot, arguments);
+        operation_query_verify(daemon, slot, arguments);
     else
         operation_start(daemon, command, arguments, slot);
 }

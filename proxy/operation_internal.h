@@ -31,6 +31,7 @@ struct operation {
     bool dry_run;
     enum operation_stage stage;
     bool was_running;           /* the guest, before save-as stopped it */
+    bool observed;              /* the record was brought up to date (observer.h) */
     struct collect *collect;
     struct world world;
     json_t *plan;

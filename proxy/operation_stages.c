@@ -12,6 +12,7 @@
 #include "proxy/answer.h"
 #include "proxy/deeds.h"
 #include "proxy/log.h"
+#include "proxy/observer.h"
 #include "proxy/operation_internal.h"
 #include "proxy/recover.h"
 
@@ -291,6 +292,13 @@ static void operation_collected(void *arg, bool ok, struct world *world, struct 
     else
         err_move(&mine, err);
     op->world.next = op->daemon->found_next;
+    if (ok && op->stage != STAGE_RECOVER && !op->observed) {
+        op->observed = true;
+        if (observer_apply(op->daemon->observer, &op->world)) {
+            operation_enter(op, op->stage); /* the record names other files now */
+            return;
+        }
+    }
     if (!ok || !operation_plan(op, &mine)) {
         operation_stage_failed(op, &mine);
         return;
@@ -311,7 +319,7 @@ static bool operation_waits(struct operation *op)
     struct link *link = vm_main(op->daemon->vm);
     struct err err = ERR_INIT;
 
-    if (!link || !link_disturbed(link))
+    if (!observer_busy(op->daemon->observer) && (!link || !link_disturbed(link)))
         return false;
     evutil_gettimeofday(&now, NULL);
     if (!op->patience)

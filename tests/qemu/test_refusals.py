@@ -264,8 +264,10 @@ def test_a_chain_that_is_not_the_one_on_record(t):
     p = scene.start(t)
     p.command("snapshot-create", {"name": "s1"})
     active = scene.layout(p)["d0"][0]
-    p.command("blockdev-snapshot-sync", {"device": "d0", "snapshot-file": str(t.path("own.qcow2"))})
-    for command, args in ALL:
+    odd = t.path("odd.qcow2")
+    oracle.qemu_img("create", "-q", "-f", "qcow2", odd, oracle.SIZE)
+    p.command("blockdev-snapshot-sync", {"device": "d0", "snapshot-file": str(odd), "mode": "existing"})
+    for command, args in ALL:           # nobody would find the layers below it again
         refused(p, "chain-mismatch", command, args, "'d0'")
 
     def commit(job, **args):
@@ -276,9 +278,9 @@ def test_a_chain_that_is_not_the_one_on_record(t):
     commit("back", base=active)
     scene.create(p, "s2")               # taken back by hand, all is well again
     commit("away")                      # swallows what is on record
-    for command, args in (("snapshot-create", {"name": "s3"}), *ALL[1:],
-                          ("snapshot-delete", {"name": "s2"})):
-        refused(p, "chain-mismatch", command, args, "'d0'")
+    p.command("query-snapshots", {"verify": True})     # behind the look at what the job did
+    for name in ("s1", "s2"):
+        refused(p, "image-changed", "snapshot-revert", {"name": name, "discard": True}, "block-commit")
 
 
 def test_a_frozen_image_that_was_replaced_or_written(t):

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Block jobs that clients run: they are noticed when they end; what they destroyed is named, and
+everything else goes on to work.  More of them: test_validations_hand.py (D9)."""
+
+import sys
+
+import byhand
+import scene
+from scene import harness
+
+
+def test_a_commit_of_the_clients_own_overlay(t):
+    """Snapshot, copy the base, commit back: how clients make backups.  The frozen moment is gone."""
+    for style in ("drive", "blockdev"):
+        p = byhand.machine(t, style)
+        disk = byhand.disks(p)[0]
+        zero = scene.row(p, "zero")[0]
+        where, back = scene.layout(p)[disk], p.folder / "back.qcow2"
+        for _round in range(2):
+            below = byhand.active(p, disk)
+            byhand.by_file(p, disk, back, node="back")
+            p.serial.wait_more(3)
+            top = byhand.active(p, disk)
+            byhand.job(p, "block-commit", **{"device": disk if style == "drive" else top,
+                                      "base-node": below})
+            harness.equal(scene.layout(p)[disk], where, "active image")
+        found = byhand.problems(p)
+        harness.equal(list(found), ["zero", "back", "back-2"], "snapshots")
+        harness.equal(found["zero"], [], "what was not touched")
+        for name in ("back", "back-2"):
+            assert len(found[name]) == 1 and where[0] in found[name][0] and \
+                "block-commit" in found[name][0], found
+            error = p.qmp.refused("snapshot-revert", {"name": name, "discard": True})
+            harness.equal(error.reason, "image-changed", "revert")
+            assert where[0] in error.desc, error.desc
+        assert back.exists(), "a client's file was removed"
+        one = scene.row(p, "one")[0]
+        byhand.again(p)
+        for name in ("back", "back-2"):
+            scene.delete(p, name)
+        zero.same(p)
+        one.same(p)
+        scene.revert(p, zero)
+        scene.revert(p, one)
+        p.serial.wait_round()
+        back.unlink()
+        scene.tidy(p, folder=p.folder)
+
+
+def test_a_stream_leaves_everything_as_it_was(t):
+    """Into the active image; the layers that it has swallowed are still there for the snapshots."""
+    for style in ("drive", "blockdev"):
+        p = byhand.machine(t, style)
+        disk = byhand.disks(p)[0]
+        zero, one, two = scene.row(p, "zero", "one", "two")
+        base = one.info["disks"][0]["image"]
+        node = next(n["node-name"] for n in p.command("query-named-block-nodes", flat=True)
+                    if n["file"] == base and n["drv"] == "qcow2")
+        byhand.job(p, "block-stream", device=disk if style == "drive" else byhand.active(p, disk),
+            **{"base-node": node})
+        harness.equal(byhand.problems(p), {"zero": [], "one": [], "two": []}, "problems")
+        byhand.again(p)
+        three = scene.row(p, "three")[0]
+        for saved in (two, three, zero):
+            scene.revert(p, saved)
+        scene.drop(p, two, zero, one, three)
+        scene.drop(p, zero, one, three)
+        scene.revert(p, three)
+        p.serial.wait_round()
+        scene.tidy(p, folder=p.folder)
+
+
+def test_a_stream_of_everything(t):
+    """The image that the command line names is in the chain no more."""
+    for style in ("drive", "blockdev"):
+        p = byhand.machine(t, style)
+        disk = byhand.disks(p)[0]
+        zero, one = scene.row(p, "zero", "one")
+        byhand.job(p, "block-stream", device=disk if style == "drive" else byhand.active(p, disk))
+        harness.equal(byhand.problems(p), {"zero": [], "one": []}, "problems")
+        nodes = [n["node-name"] for n in p.command("query-named-block-nodes", flat=True)]
+        harness.equal([n for n in nodes if n.startswith("qsnap-")], [byhand.active(p, disk)], "open layers")
+        two = scene.row(p, "two")[0]
+        byhand.again(p)
+        scene.revert(p, two)
+        scene.revert(p, zero)
+        scene.drop(p, one, zero, two)
+        scene.revert(p, two)
+        scene.drop(p, zero, two)
+        p.serial.wait_round()
+        scene.tidy(p, folder=p.folder)
+
+
+def test_jobs_while_the_proxy_was_away(t):
+    """Nothing but the images tells of them."""
+    p = byhand.machine(t)
+    zero, one, two = scene.row(p, "zero", "one", "two")
+    byhand.away(p, ("block-stream", {"job-id": "mine", "device": "d0"}))
+    harness.equal(byhand.problems(p), {"zero": [], "one": [], "two": []}, "problems")
+    scene.revert(p, two)
+    byhand.away(p, ("block-commit", {"job-id": "mine", "device": "d0", "top-node": "qsnap-3",
+                              "base-node": "qsnap-2"}))
+    found = byhand.problems(p)
+    harness.equal([name for name, said in found.items() if said], ["one", "two"], "damaged")
+    scene.revert(p, zero)
+    for name in ("two", "one"):
+        scene.delete(p, name)
+    zero.same(p)
+    scene.revert(p, zero)
+    p.serial.wait_round()
+    scene.tidy(p, folder=p.folder)
+
+
+def test_a_job_that_is_taken_back_changes_nothing(t):
+    p = byhand.machine(t)
+    zero = scene.row(p, "zero")[0]
+    below = byhand.active(p, "d0")
+    byhand.by_file(p, "d0", p.folder / "one.qcow2", node="one")
+    before = scene.state(p)
+    p.command("block-commit", {"job-id": "mine", "device": "d0", "base-node": below, "speed": 1})
+    error = p.qmp.refused("snapshot-delete", {"name": "zero"})
+    harness.equal(error.reason, "job-running", "delete beside a job")
+    harness.equal(scene.state(p), before, "record")
+    p.command("block-job-cancel", {"device": "mine", "force": True})
+    p.qmp.wait_event("BLOCK_JOB_CANCELLED")
+    harness.poll(lambda: not p.command("query-jobs"), 10, "the job to be gone")
+    harness.equal(scene.layout(p)["d0"][0], str(p.folder / "one.qcow2"), "active image")
+    zero.untouched()
+
+
+if __name__ == "__main__":
+    sys.exit(harness.run([test for name, test in list(globals().items())
+                          if name.startswith("test_")]))
