@@ -72,30 +72,46 @@ static bool delete_check_bitmaps(const struct delete *delete, const struct delet
     for (size_t i = 0; i < 2; i++) {
         const struct graph_link *link = at->disk ? delete_link(delete, at->disk, both[i]) : NULL;
         const json_t *live = link ? json_object_get(link->image->info, "dirty-bitmaps") : NULL;
+        /* The first bytes of a raw image are the guest's to write. */
+        bool qcow2 = strcmp(state_str(state_layer(delete->after, both[i]), "format"), "qcow2") == 0;
 
         if (json_array_size(live) > 0 ||
-            json_is_true(json_object_get(delete_file(delete, both[i]), "bitmaps")))
+            (qcow2 && json_is_true(json_object_get(delete_file(delete, both[i]), "bitmaps"))))
             return delete_refuse(delete, both[i], "it has a dirty bitmap: remove that with "
                                  "block-dirty-bitmap-remove", err);
     }
     return true;
 }
 
-/* A filter between the two, or on top of the disk, was put there by somebody for a reason. */
+static bool delete_filtered(const struct delete *delete, const struct delete_merge *at,
+                            const char *layer)
+{
+    const struct graph_link *link = layer ? delete_link(delete, at->disk, layer) : NULL;
+
+    return link && link->filtered;
+}
+
+/* A filter among the layers, or on top of the disk, was put there by somebody for a reason.  With one
+ * right on what goes, QEMU does not rewrite the header above (block.c, bdrv_drop_intermediate). */
 static bool delete_check_filters(const struct delete *delete, const struct delete_merge *at,
                                  struct err *err)
 {
-    const struct graph_link *parent;
+    const json_t *parent = state_layer(delete->after, at->merge.parent);
+    const char *other = at->merge.direction == MERGE_STREAM ? state_str(parent, "parent")
+                        : at->merge.above                   ? at->merge.child : NULL;
+    bool on_top;
 
     if (!at->disk)
         return true;
-    parent = delete_link(delete, at->disk, at->merge.parent);
-    if (!parent || (!parent->filtered && !at->disk->g->filtered))
+    on_top = at->disk->g->filtered;
+    if (!on_top && !delete_filtered(delete, at, at->merge.parent) &&
+        !delete_filtered(delete, at, other))
         return true;
-    return delete_refuse(delete, at->merge.parent, parent->filtered
-                             ? "a filter node stands on it: remove that"
-                             : "a filter node (throttle, copy-on-read, ...) stands on top of its "
-                               "disk: remove that", err);
+    return delete_refuse(delete, at->merge.parent, on_top
+                             ? "a filter node (throttle, copy-on-read, ...) stands on top of its "
+                               "disk: remove that"
+                             : "a filter node stands on it, or beside it in the chain: remove that",
+                         err);
 }
 
 /* What the merges so far bring into the folder of that file: nothing is removed before the end. */

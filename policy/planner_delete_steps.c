@@ -112,7 +112,8 @@ static void delete_disclaim(const struct delete *delete, const struct delete_mer
 }
 
 /* QEMU writes the header before the tables that it leads to, unless it is told to flush these first;
- * a job that follows the guest does that by itself (block/mirror.c, mirror_flush). */
+ * a job that follows the guest does that by itself (block/mirror.c, mirror_flush).  "reopen", with
+ * nothing to change, flushes and says when it cannot; "flush" says nothing. */
 static void delete_flush(struct delete *delete, const struct delete_merge *at)
 {
     const char *node = at->merge.direction == MERGE_COMMIT ? at->parent_node : at->child_node;
@@ -120,7 +121,7 @@ static void delete_flush(struct delete *delete, const struct delete_merge *at)
 
     if (!delete_is_pending(at))
         return;
-    snprintf(line, sizeof(line), "qemu-io %.512s flush", node);
+    snprintf(line, sizeof(line), "qemu-io %.512s reopen", node);
     plan_add(delete->plan, step_command("flush", "qemu", delete_target(at), "human-monitor-command",
                                         json_pack("{s:s}", "command-line", line),
                                         json_pack("{s:s}", "is", "any")));

@@ -19,14 +19,18 @@ static void runner_check_human(struct runner *runner, const json_t *step,
     const char *execute = state_str(json_object_get(step, "command"), "execute");
     json_t *value;
     const char *text;
+    size_t len;
 
     if (strcmp(execute, "human-monitor-command") != 0)
         return;
     value = json_loadb(reply->value.at, reply->value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     text = json_string_value(value);
-    if (text && text[strspn(text, " \r\n\t")] != '\0' && strncmp(text, "Waiting for gdb", 15) != 0)
-        err_set(&runner->refusal, REASON_QEMU_FAILED, "QEMU refused '%s': %s",
-                state_str(step, "step"), text);
+    len = text ? strlen(text) : 0;
+    while (len > 0 && strchr(" \r\n\t", text[len - 1]))
+        len--;
+    if (len > 0 && strncmp(text, "Waiting for gdb", 15) != 0)
+        err_set(&runner->refusal, REASON_QEMU_FAILED, "QEMU refused '%s': %.*s",
+                state_str(step, "step"), (int)len, text);
     json_decref(value);
 }
 

@@ -139,7 +139,7 @@ static void merges_flush(struct merges_model *model, const char *line)
     const char *id;
     json_t *job;
 
-    assert_int_equal(sscanf(line, "qemu-io %199s flush", node), 1);
+    assert_int_equal(sscanf(line, "qemu-io %199s reopen", node), 1);
     json_object_foreach(model->jobs, id, job)
         if (strcmp(state_str(job, "target"), merges_file(model, node)) == 0)
             json_object_set_new(job, "flushed", json_true());

@@ -28,7 +28,7 @@ static void middle_layers_are_committed_into_those_below(void **state)
                    "{'is': 'job', 'id': 'qsnap-commit-L3', 'in': ['pending']}");
     assert_null(json_object_get(step, "stall"));    /* the guest does not write there */
     assert_json_is(step_arguments(plan_step(plan, "flush", 0)),
-                   "{'command-line': 'qemu-io #block-L2 flush'}");
+                   "{'command-line': 'qemu-io #block-L2 reopen'}");
     assert_json_is(json_object_get(plan_step(plan, "header-check", 0), "args"),
                    "{'file': '/i/a.vm-6.qcow2', 'backing': '/i/a.qcow2',"
                    " 'backing-format': 'qcow2'}");

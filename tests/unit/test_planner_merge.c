@@ -57,7 +57,7 @@ static void what_moves_less_is_moved_in_the_middle(void **state)
                    "{'job-id': 'qsnap-stream-L4', 'device': 'qsnap-4', 'base-node': '#block-L2',"
                    " 'backing-file': '/i/a.qcow2', 'auto-finalize': false,"
                    " 'auto-dismiss': false}");
-    assert_json_is(arguments(plan, "flush", 0), "{'command-line': 'qemu-io qsnap-4 flush'}");
+    assert_json_is(arguments(plan, "flush", 0), "{'command-line': 'qemu-io qsnap-4 reopen'}");
     assert_json_is(arguments(plan, "blockdev-del", 0), "{'node-name': 'qsnap-3'}");
     assert_int_equal(moved(plan, "block-stream"), 500000);
     assert_json_is(json_object_get(plan_step(plan, "layers-freeze", 0), "args"),

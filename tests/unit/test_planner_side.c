@@ -74,7 +74,7 @@ static void middle_layer_is_streamed_into_the_one_above(void **state)
                    "{'job-id': 'qsnap-stream-L4', 'device': 'qsnap-side-L4',"
                    " 'base-node': '#block-L2', 'backing-file': '/i/a.qcow2',"
                    " 'auto-finalize': false, 'auto-dismiss': false}");
-    assert_json_is(arguments(plan, "flush", 0), "{'command-line': 'qemu-io qsnap-side-L4 flush'}");
+    assert_json_is(arguments(plan, "flush", 0), "{'command-line': 'qemu-io qsnap-side-L4 reopen'}");
     assert_json_is(arguments(plan, "blockdev-del", 0), "{'node-name': 'qsnap-side-L4'}");
     assert_json_is(arguments(plan, "blockdev-del", 1), "{'node-name': 'qsnap-side-L3'}");
     assert_json_is(json_object_get(plan_step(plan, "header-check", 0), "args"),

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * iofault: makes chosen writes of a program fail, late, or wait (LD_PRELOAD; tests/qemu/faulty.py).
+ *
+ * Model: the file that IOFAULT names holds a rule a line,
+ *
+ *     ACTION ARG CALL LEAST NAME
+ *
+ * about files whose name (of the descriptor, without its folder) is NAME.  CALL is "data" (a write of
+ * at least LEAST bytes, or zeroing, but for the first sector), "header" (a write to the first sector),
+ * "sync" or "unlink".  ACTION is
+ *
+ *     fail ERRNO   every such call fails
+ *     once ERRNO   the first one fails; the file of rules is unlinked by it
+ *     slow MS      every such call takes that long, one at a time
+ *     hold 0       such calls wait until the rule is gone
+ *
+ * Rule: the file is looked at anew at each call, so that a test changes its mind by a rename.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define SECTOR 512
+
+struct rule {
+    char action[8], call[8], name[128];
+    int arg;
+    unsigned long least;
+};
+
+static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* What a call is about.  path NULL: it is the descriptor's. */
+struct call {
+    const char *kind, *path;
+    int fd;
+    size_t bytes;
+};
+
+static int rule_fits(const struct rule *rule, const struct call *call)
+{
+    char link[32], path[4096];
+    const char *name;
+    ssize_t n;
+
+    if (strcmp(rule->call, call->kind) != 0 || call->bytes < rule->least)
+        return 0;
+    if (call->path) {
+        name = strrchr(call->path, '/');
+        return strcmp(name ? name + 1 : call->path, rule->name) == 0;
+    }
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", call->fd);
+    n = readlink(link, path, sizeof(path) - 1);
+    if (n < 0)
+        return 0;
+    path[n] = '\0';
+    name = strrchr(path, '/');
+    return name && strcmp(name + 1, rule->name) == 0;
+}
+
+/* Finds the rule for a call. */
+static int rule_find(struct rule *rule, const struct call *call)
+{
+    const char *path = getenv("IOFAULT");
+    FILE *file = path ? fopen(path, "re") : NULL;
+    int found = 0;
+
+    while (file && !found &&
+           fscanf(file, "%7s %d %7s %lu %127s", rule->action, &rule->arg, rule->call, &rule->least,
+                  rule->name) == 5)
+        found = rule_fits(rule, call);
+    if (file)
+        fclose(file);
+    return found;
+}
+
+/* 0: the call goes on; else it fails with that number. */
+static int fault(const struct call *call)
+{
+    struct rule rule;
+
+    while (rule_find(&rule, call)) {
+        if (strcmp(rule.action, "hold") == 0) {
+            usleep(2000);
+            continue;
+        }
+        if (strcmp(rule.action, "slow") == 0) {
+            pthread_mutex_lock(&slow_lock);
+            usleep((useconds_t)rule.arg * 1000);
+            pthread_mutex_unlock(&slow_lock);
+            return 0;
+        }
+        if (strcmp(rule.action, "once") == 0 && unlinkat(AT_FDCWD, getenv("IOFAULT"), 0) != 0)
+            return 0; /* another one was the first */
+        return rule.arg;
+    }
+    return 0;
+}
+
+/* Nonzero with errno: the call fails. */
+static int fails(struct call call)
+{
+    int error = fault(&call);
+
+    if (error)
+        errno = error;
+    return error;
+}
+
+static int fails_write(int fd, off_t at, size_t bytes)
+{
+    return fails((struct call){ .kind = at < SECTOR ? "header" : "data", .fd = fd, .bytes = bytes });
+}
+
+#define REAL(name) \
+    static __typeof__(&name) real; \
+    if (!real) \
+        real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+
+static size_t length(const struct iovec *iov, int n)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < n; i++)
+        bytes += iov[i].iov_len;
+    return bytes;
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t bytes, off64_t at)
+{
+    REAL(pwrite64);
+    return fails_write(fd, at, bytes) ? -1 : real(fd, data, bytes, at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t at)
+{
+    REAL(pwritev64);
+    return fails_write(fd, at, length(iov, n)) ? -1 : real(fd, iov, n, at);
+}
+
+int fallocate64(int fd, int mode, off64_t at, off64_t bytes)
+{
+    REAL(fallocate64);
+    return fails_write(fd, at, (size_t)bytes) ? -1 : real(fd, mode, at, bytes);
+}
+
+int fdatasync(int fd)
+{
+    REAL(fdatasync);
+    return fails((struct call){ .kind = "sync", .fd = fd }) ? -1 : real(fd);
+}
+
+int unlink(const char *path)
+{
+    REAL(unlink);
+    return fails((struct call){ .kind = "unlink", .path = path }) ? -1 : real(path);
+}
