@@ -151,6 +151,23 @@ static bool delete_check_room(const struct delete *delete, const struct delete_m
                          "enlarge the device, or keep the snapshot", err);
 }
 
+/* A commit makes the layer as large as what comes into it. */
+static bool delete_check_growth(const struct delete *delete, const struct delete_merge *at,
+                                const json_t *state, struct err *err)
+{
+    const json_t *parent = state_layer(state, at->merge.parent);
+    const json_t *child = state_layer(state, at->merge.child);
+
+    if (at->merge.direction == MERGE_STREAM || strcmp(state_str(parent, "format"), "qcow2") != 0 ||
+        !json_is_true(json_object_get(delete_file(delete, at->merge.parent), "fixed")) ||
+        json_integer_value(json_object_get(child, "size")) <=
+            json_integer_value(json_object_get(parent, "size")))
+        return true;
+    return delete_refuse(delete, at->merge.parent, "it is of the old format (compat=0.10) with an "
+                         "internal snapshot, and the disk has grown since: delete with metadata-only, "
+                         "or amend the image to compat=1.1", err);
+}
+
 /* QEMU does not watch over the files of a side branch. */
 static bool delete_check_side(const struct delete *delete, const struct delete_merge *at,
                               struct err *err)
@@ -198,7 +215,7 @@ static bool delete_check_merge(const struct delete *delete, const struct delete_
 {
     return delete_check_state(delete, at, err) && delete_check_side(delete, at, err) &&
            delete_check_bitmaps(delete, at, err) && delete_check_filters(delete, at, err) &&
-           delete_check_room(delete, at, state, err);
+           delete_check_growth(delete, at, state, err) && delete_check_room(delete, at, state, err);
 }
 
 static void delete_note_bytes(struct delete *delete, const struct merge *merge)

@@ -9,8 +9,8 @@
  * files: path (as QEMU was told, or from the record) -> { exists, and when it does: real, link (the
  * path is a symbolic link), kind ("file", "block", "other"), dev, ino, size, allocated (bytes that it
  * takes on the disk), capacity (bytes, of a block device), mtime (text, nanoseconds), format ("qcow2"
- * or "raw", by its first bytes), backing, backing-format, bitmaps (there are persistent ones), bad (why
- * a qcow2 header cannot be used), leads ({ dev, ino } of the file that `backing` leads to, when there is
+ * or "raw", by its first bytes), backing, backing-format, bitmaps (there are persistent ones), fixed
+ * (QEMU does not grow it: block/qcow2.c, qcow2_co_truncate), bad (why a qcow2 header cannot be used), leads ({ dev, ino } of the file that `backing` leads to, when there is
  * one) }.
  * rooms: folder -> { free: bytes, writable: bool }, for folders in which files will be created.
  * open: "DEV:INO" -> true, for every file that the QEMU process has open; NULL: that cannot be told.

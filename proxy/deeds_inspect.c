@@ -43,6 +43,7 @@ static void inspect_header(int fd, json_t *entry)
             json_object_set_new(entry, "backing", backing);
         json_object_set_new(entry, "backing-format", json_string(header.backing_format));
         json_object_set_new(entry, "bitmaps", json_boolean(header.has_bitmaps));
+        json_object_set_new(entry, "fixed", json_boolean(header.version < 3 && header.snapshots > 0));
         if (header.has_data_file || header.encrypted)
             json_object_set_new(entry, "bad", json_string("it has a data file or is encrypted"));
     }
