@@ -20,9 +20,9 @@ def row(p, *names):
     return saved
 
 
-def drop(p, saved, *remaining):
+def drop(p, saved, *remaining, **args):
     """Deletes one; its memory is gone, and the others hold what they held."""
-    scene.delete(p, saved.name)
+    scene.delete(p, saved.name, **args)
     if "memory" in saved.info:
         assert not Path(saved.info["memory"]["file"]).exists(), "its memory is still there"
     scene.check_disks(p)
@@ -39,7 +39,7 @@ def test_the_newest_of_three_is_deleted(t):
     one, two, three = row(p, "one", "two", "three")
     active = scene.layout(p)
     p.qmp.drain().clear()
-    drop(p, three, one, two)
+    drop(p, three, one, two, direction="commit")
     harness.equal(p.qmp.wait_event("SNAPSHOT_DELETED")["data"], {"name": "three"}, "event")
     # What ran above it went into it.
     harness.equal(scene.layout(p), {d["device"]: (d["image"], "qcow2")
@@ -58,7 +58,7 @@ def test_one_between_others_is_deleted(t):
     p = scene.start(t, FORMATS)
     one, two, three = row(p, "one", "two", "three")
     gone = [disk["image"] for disk in three.info["disks"]]
-    drop(p, two, one, three)
+    drop(p, two, one, three, direction="commit")
     for path in gone:       # merged into the layer below, which has the third's content now
         assert not Path(path).exists(), f"{path} is still there"
     harness.equal(scene.info(p, "three")["parent"], "one", "parent")
