@@ -234,6 +234,7 @@ static void runner_watchdog_cb(evutil_socket_t fd, short what, void *arg)
     /* What it still answers to this step must not be taken for the answer to another one. */
     runner_forget(runner);
     runner->accepted = true;
+    runner_note_moved(runner);
     runner->phase = RUNNER_IDLE;
     err_set(&err, REASON_TIMEOUT, "QEMU did not answer during '%s'",
             state_str(runner_current(runner), "step"));

@@ -52,6 +52,12 @@ void runner_set_refused(struct err *err, const char *name, const struct message_
     json_decref(error);
 }
 
+void runner_note_moved(struct runner *runner)
+{
+    if (json_is_true(json_object_get(runner_current(runner), "moves")))
+        json_object_set_new(runner->plan, "moved", json_true());
+}
+
 static void runner_answer_cb(void *arg, enum link_answer answer, const char *text, size_t len,
                              const struct message_reply *reply)
 {
@@ -67,8 +73,7 @@ static void runner_answer_cb(void *arg, enum link_answer answer, const char *tex
     if (answer == ANSWER_ERROR) {
         runner_set_refused(&runner->refusal, state_str(step, "step"), reply);
     } else if (answer == ANSWER_RETURN) {
-        if (json_is_true(json_object_get(step, "moves")))
-            json_object_set_new(runner->plan, "moved", json_true());
+        runner_note_moved(runner);
         runner_check_human(runner, step, reply);
         runner_answered(runner, step);
     }
@@ -89,8 +94,7 @@ void runner_deed_done(struct runner *runner, bool ok, struct err *err)
     event_del(runner->watchdog);
     /* A deed that fails has cleared up behind itself. */
     runner->accepted = ok;
-    if (ok && json_is_true(json_object_get(runner_current(runner), "moves")))
-        json_object_set_new(runner->plan, "moved", json_true());
+    runner_note_moved(runner);
     if (ok)
         runner_step_done(runner);
     else

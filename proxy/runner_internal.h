@@ -53,6 +53,8 @@ struct runner {
 /* Sends the current step's command. */
 void runner_command(struct runner *runner, const json_t *step);
 runner_deed_cb runner_deed_done;
+/* The current step may have moved data, as far as is known. */
+void runner_note_moved(struct runner *runner);
 
 /* Begins the verification of the current step; it ends in one of the two below. */
 void runner_begin_verify(struct runner *runner);
