@@ -29,9 +29,10 @@ json_t *planner_save_as(const struct world *world, const json_t *state, const js
 /* Was the journal's operation past its point of no return? */
 bool planner_journal_committed(const json_t *journal, const json_t *state);
 
-/* new: the plan that settles a journal while QEMU runs.  Of the world only a committed journal needs
- * nothing. */
-json_t *planner_recover(const struct world *world, const json_t *state, const json_t *journal);
+/* new: the plan that settles a journal while QEMU runs; NULL: it cannot be told where the disks are.
+ * Of the world only a committed journal needs nothing. */
+json_t *planner_recover(const struct world *world, const json_t *state, const json_t *journal,
+                        struct err *err);
 
 /* new: the files that the plan removes at its end and that the record does not name. */
 json_t *planner_unneeded(const json_t *plan, const json_t *state);

@@ -12,6 +12,7 @@
 #include "policy/planner.h"
 #include "policy/planner_delete_side.h"
 #include "policy/planner_steps.h"
+#include "policy/reason.h"
 #include "policy/state.h"
 
 struct recovery {
@@ -239,7 +240,7 @@ static void recovery_close_side(struct recovery *recovery)
     }
 }
 
-static void recovery_delete(struct recovery *recovery)
+static bool recovery_delete(struct recovery *recovery, struct err *err)
 {
     const json_t *fitting;
 
@@ -247,12 +248,18 @@ static void recovery_delete(struct recovery *recovery)
     recovery_close_side(recovery);
     fitting = fitting_record(recovery->world, recovery->old, recovery->state, recovery_fits,
                              recovery);
-    if (fitting && fitting != recovery->state)
+    if (!fitting) {
+        err_set(err, REASON_CHAIN_MISMATCH, "The disks are not as any record of the interrupted delete "
+                "of '%s' says: put back the image or the disk that is missing, and start qmp-proxy "
+                "again", state_str(recovery->old, "name"));
+        return false;
+    }
+    if (fitting != recovery->state)
         plan_add(recovery->plan, step_deed("state-write", NULL,
                                            json_pack("{s:O}", "state", fitting)));
     recovery_cont(recovery);
-    if (fitting)
-        recovery_drop_merged(recovery, fitting);
+    recovery_drop_merged(recovery, fitting);
+    return true;
 }
 
 /* What the plan had left to do behind its commit point. */
@@ -290,7 +297,8 @@ bool planner_journal_committed(const json_t *journal, const json_t *state)
     return json_is_true(json_object_get(journal, "committed")) || state_is_after(state, after);
 }
 
-json_t *planner_recover(const struct world *world, const json_t *state, const json_t *journal)
+json_t *planner_recover(const struct world *world, const json_t *state, const json_t *journal,
+                        struct err *err)
 {
     struct recovery recovery = {
         .world = world,
@@ -298,6 +306,7 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
         .old = json_object_get(journal, "plan"),
     };
     const char *operation = state_str(recovery.old, "operation");
+    bool ok = true;
 
     recovery.plan = plan_new(operation, state_str(recovery.old, "name"));
     json_object_set_new(recovery.plan, "forward-only", json_true());
@@ -309,8 +318,11 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
     else if (strcmp(operation, "snapshot-create") == 0)
         recovery_create(&recovery);
     else if (strcmp(operation, "snapshot-delete") == 0)
-        recovery_delete(&recovery);
+        ok = recovery_delete(&recovery, err);
     else
         recovery_revert(&recovery);
-    return recovery.plan;
+    if (ok)
+        return recovery.plan;
+    json_decref(recovery.plan);
+    return NULL;
 }

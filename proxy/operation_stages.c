@@ -199,7 +199,7 @@ static bool operation_plan(struct operation *op, struct err *err)
         plan_add(op->plan, planner_cont());
         break;
     case STAGE_RECOVER:
-        op->plan = planner_recover(&op->world, state, op->journal);
+        op->plan = planner_recover(&op->world, state, op->journal, err);
         break;
     case STAGE_UNSAVE:
         request = json_pack("{s:O}", "name", json_object_get(op->request, "save-as"));

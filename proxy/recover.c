@@ -8,6 +8,7 @@
 #include "policy/fitting.h"
 #include "policy/planner.h"
 #include "policy/planner_layers.h"
+#include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/collect.h"
 #include "proxy/deeds.h"
@@ -76,14 +77,46 @@ static bool recover_fits(void *arg, const json_t *record)
     return ok;
 }
 
+/* Are the images there that the disks stood on before?  As long as a file system is not mounted
+ * nothing can be told of what lies beside them. */
+static bool recover_there(const struct world *world, const json_t *before, const json_t *adopted,
+                          struct err *err)
+{
+    const char *key;
+    json_t *disk, *id;
+    size_t i;
+
+    json_object_foreach(json_object_get(adopted, "disks"), key, disk) {
+        json_t *chain = state_chain(adopted, state_str(disk, "active"), true);
+
+        json_array_foreach(chain, i, id) {
+            const json_t *layer = state_layer(adopted, json_string_value(id));
+            const char *real = state_str(layer, "real");
+            bool old = state_layer(before, json_string_value(id)) ||
+                       json_object_get(layer, "base") || json_object_get(layer, "foreign");
+
+            if (!old || err->set || world_file(world, real))
+                continue;
+            err_set(err, REASON_IMAGE_CHANGED, "The image '%s' is missing", real);
+            err_name(err, "file", real);
+        }
+        json_decref(chain);
+    }
+    return !err->set;
+}
+
 static bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)
 {
     json_t *adopted = planner_adopted(plan, daemon->store->state);
     struct world world;
-    bool ok = true;
+    bool ok;
 
     recover_look(daemon, adopted, &world);
-    if (json_is_true(json_object_get(plan, "adopt")) && recover_fits(&world, adopted)) {
+    ok = recover_there(&world, daemon->store->state, adopted, err);
+    if (!ok) {
+        log_warn("snapshot-create of '%s' was interrupted: that is settled when its images are there",
+                 state_str(plan, "name"));
+    } else if (json_is_true(json_object_get(plan, "adopt")) && recover_fits(&world, adopted)) {
         log_warn("snapshot-create of '%s' was interrupted: its overlays are kept",
                  state_str(plan, "name"));
         ok = store_write(daemon->store, adopted, err);
@@ -120,13 +153,16 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
     struct world world;
 
     recover_look(daemon, daemon->store->state, &world);
-    /* NULL: the start refuses, and says which image does not fit. */
     fitting = fitting_record(&world, plan, daemon->store->state, recover_fits, &world);
     json_decref(world.files);
+    if (!fitting) {
+        err_set(err, REASON_CHAIN_MISMATCH, "The images are not as any record of the interrupted delete "
+                "of '%s' says (the log tells which): put back what is missing",
+                state_str(plan, "name"));
+        return false;
+    }
     log_warn("snapshot-delete of '%s' was interrupted: delete it again to finish",
              state_str(plan, "name"));
-    if (!fitting)
-        return true;
     if (fitting != daemon->store->state && !store_write(daemon->store, fitting, err))
         return false;
     args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));

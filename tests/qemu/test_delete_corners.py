@@ -67,6 +67,56 @@ def test_an_answer_that_comes_too_late(t):
 test_an_answer_that_comes_too_late.timeout = 120
 
 
+# --- a start while the images are not there yet
+
+def start_without(p, folder):
+    """A start that has to refuse, and keeps what it needs for the next one."""
+    away = folder.with_name("away")
+    folder.rename(away)
+    p.start(connect=False)
+    assert p.wait(10) != 0, "it has started without its images"
+    p.process = None
+    away.rename(folder)
+
+
+def in_folder(t):
+    folder = t.path("images")
+    folder.mkdir()
+    return *hostile.stepped(t, folder=folder), folder
+
+
+def test_a_create_and_a_start_before_the_images_are_mounted(t):
+    p, steps, folder = in_folder(t)
+    steps.hold("transaction")
+    p.qmp.send("snapshot-create", {"name": "s1", "memory": "none"})
+    steps.held()
+    p.serial.wait_more(8)               # turns that only the overlay has
+    last = host_goes_down(p)
+    steps.go()
+    start_without(p, folder)
+    boots_from(p, last)
+    p.serial.wait_round()
+    scene.tidy(p, folder=folder)
+
+
+def test_a_delete_and_a_start_before_the_images_are_mounted(t):
+    p, steps, folder = in_folder(t)
+    a, _b, c = scene.row(p, "a", "b", "c")
+    steps.hold("job-finalize")
+    p.qmp.send("snapshot-delete", {"name": "b", "direction": "commit"})
+    steps.held()                        # the header names another layer than the record
+    last = host_goes_down(p)
+    steps.go()
+    start_without(p, folder)
+    boots_from(p, last)
+    a.same(p)
+    c.same(p)
+    scene.delete(p, "b")
+    scene.revert(p, c)
+    p.serial.wait_round()
+    scene.tidy(p, folder=folder)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test for name, test in list(globals().items())
                           if name.startswith("test_")]))
