@@ -30,7 +30,8 @@ json_t *planner_save_as(const struct world *world, const json_t *state, const js
 bool planner_journal_committed(const json_t *journal, const json_t *state);
 
 /* new: the plan that settles a journal while QEMU runs; NULL: it cannot be told where the disks are.
- * Of the world only a committed journal needs nothing. */
+ * Of the world only a committed journal needs nothing.  A plan with "again": true only ends jobs: then
+ * another one is made from what the world is like behind it. */
 json_t *planner_recover(const struct world *world, const json_t *state, const json_t *journal,
                         struct err *err);
 

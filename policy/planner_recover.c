@@ -33,9 +33,11 @@ static bool recovery_has_step(const json_t *plan, const char *name)
     return false;
 }
 
-/* Jobs of the operation's own steps. */
-static void recovery_end_jobs(struct recovery *recovery)
+/* Jobs of the operation's own steps.  One that was told to end does so at some moment until it is gone,
+ * so that where the disks are can only be told behind that.  True: there are some. */
+static bool recovery_end_jobs(struct recovery *recovery)
 {
+    bool any = false;
     json_t *job;
     size_t i;
 
@@ -45,8 +47,10 @@ static void recovery_end_jobs(struct recovery *recovery)
         if (!id || strncmp(id, "qsnap-", 6) != 0)
             continue;
         plan_add(recovery->plan, planner_cancel_job(id));
-        plan_add(recovery->plan, step_lenient(planner_dismiss_job(id)));
+        plan_add(recovery->plan, planner_dismiss_job(id));
+        any = true;
     }
+    return any;
 }
 
 /* The guest goes on if it was the operation that had stopped it. */
@@ -119,21 +123,69 @@ static void recovery_drop_overlays(struct recovery *recovery)
     recovery_undo_of(recovery, "overlay-create");
 }
 
+static json_t *recovery_del_step(const char *node)
+{
+    return step_command("blockdev-del", "qemu", node, "blockdev-del",
+                        json_pack("{s:s}", "node-name", node), expect_node(node, false));
+}
+
+/* A create that was being taken back: what a disk is back on is its active layer again, and has no
+ * fingerprint; the overlay is of no use.  Appends the overlays' files and nodes. */
+static void recovery_returned(const struct recovery *recovery, json_t *adopted, json_t *files,
+                              json_t *nodes)
+{
+    json_t *disk;
+    const char *key;
+
+    json_object_foreach(json_object_get(adopted, "disks"), key, disk) {
+        const char *id = state_str(disk, "active");
+        json_t *layer = state_layer(adopted, id), *parent = json_object_get(layer, "parent");
+        const char *node = state_str(layer, "node");
+
+        if (state_layer(recovery->state, id) || json_object_get(layer, "base") || !node ||
+            graph_disk_by_node(recovery->world->graph, node))
+            continue;
+        json_array_append(files, json_object_get(layer, "real"));
+        if (recovery_node_exists(recovery, node))
+            json_array_append(nodes, json_object_get(layer, "node"));
+        json_object_del(state_layer(adopted, json_string_value(parent)), "print");
+        json_incref(layer);
+        json_object_del(json_object_get(adopted, "layers"), id);
+        json_object_set(disk, "active", parent);
+        json_decref(layer);
+    }
+}
+
+/* The overlays that disks are on stay, as layers without a name. */
+static void recovery_adopt(struct recovery *recovery)
+{
+    json_t *adopted = planner_adopted(recovery->old, recovery->state), *node;
+    json_t *files = json_array(), *nodes = json_array();
+    size_t i;
+
+    recovery_returned(recovery, adopted, files, nodes);
+    plan_add(recovery->plan,
+             step_deed("state-write", NULL, json_pack("{s:o}", "state", adopted)));
+    plan_add(recovery->plan,
+             step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", files))));
+    recovery_cont(recovery);
+    json_array_foreach(nodes, i, node)
+        plan_add(recovery->plan, step_lenient(recovery_del_step(json_string_value(node))));
+    json_decref(nodes);
+}
+
 static void recovery_create(struct recovery *recovery)
 {
-    recovery_end_jobs(recovery);
     if (recovery_has_step(recovery->old, "migrate"))
         plan_add(recovery->plan,
                  step_lenient(step_command("migrate-cancel", "qemu", NULL, "migrate_cancel", NULL,
                                            json_pack("{s:s}", "is", "any"))));
-    recovery_cont(recovery);
-    if (recovery_overlay_attached(recovery))
-        plan_add(recovery->plan,
-                 step_deed("state-write", NULL,
-                           json_pack("{s:o}", "state",
-                                     planner_adopted(recovery->old, recovery->state))));
-    else
+    if (recovery_overlay_attached(recovery)) {
+        recovery_adopt(recovery);
+    } else {
+        recovery_cont(recovery);
         recovery_drop_overlays(recovery);
+    }
     recovery_undo_of(recovery, "getfd");
     recovery_undo_of(recovery, "migrate-capabilities");
     recovery_undo_of(recovery, "migrate-parameters");
@@ -233,10 +285,7 @@ static void recovery_close_side(struct recovery *recovery)
                 graph_child_find(&graph->nodes[k], "backing") == node)
                 top = false;
         for (; top && recovery_is_side(node); node = graph_child_find(node, "backing"))
-            plan_add(recovery->plan,
-                     step_lenient(step_command("blockdev-del", "qemu", node->name, "blockdev-del",
-                                               json_pack("{s:s}", "node-name", node->name),
-                                               expect_node(node->name, false))));
+            plan_add(recovery->plan, step_lenient(recovery_del_step(node->name)));
     }
 }
 
@@ -244,7 +293,6 @@ static bool recovery_delete(struct recovery *recovery, struct err *err)
 {
     const json_t *fitting;
 
-    recovery_end_jobs(recovery);
     recovery_close_side(recovery);
     fitting = fitting_record(recovery->world, recovery->old, recovery->state, recovery_fits,
                              recovery);
@@ -277,6 +325,10 @@ static void recovery_finish(struct recovery *recovery)
             plan_add(recovery->plan, json_deep_copy(step));
         behind = behind || json_is_true(json_object_get(step, "commit-point"));
     }
+    /* The record may have been written by a recovery that was interrupted itself. */
+    if (strcmp(state_str(recovery->old, "operation"), "snapshot-create") == 0 &&
+        json_is_true(json_object_get(recovery->old, "running")))
+        plan_add(recovery->plan, step_lenient(planner_cont()));
     json_object_set(recovery->plan, "after", json_object_get(recovery->old, "after"));
     json_object_set(recovery->plan, "deleted", json_object_get(recovery->old, "deleted"));
     json_object_set(recovery->plan, "method", json_object_get(recovery->old, "method"));
@@ -315,6 +367,8 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
         recovery_revert(&recovery);
     else if (planner_journal_committed(journal, state))
         recovery_finish(&recovery);
+    else if (recovery_end_jobs(&recovery))
+        json_object_set_new(recovery.plan, "again", json_true());
     else if (strcmp(operation, "snapshot-create") == 0)
         recovery_create(&recovery);
     else if (strcmp(operation, "snapshot-delete") == 0)

@@ -115,6 +115,10 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
         link_hold(vm_main(op->daemon->vm), false);
     switch (end) {
     case RUNNER_DONE:
+        if (json_is_true(json_object_get(op->plan, "again"))) {
+            operation_enter(op, STAGE_RECOVER);
+            return;
+        }
         operation_close_journal(op);
         operation_stage_done(op);
         return;

@@ -117,6 +117,119 @@ def test_a_delete_and_a_start_before_the_images_are_mounted(t):
     scene.tidy(p, folder=folder)
 
 
+# --- a job that ends while it is looked at
+
+SLOW = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int fdatasync(int fd)
+{
+    int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
+
+    while (access(getenv("SLOW"), F_OK) == 0) {
+        close(creat(getenv("SLOW_SEEN"), 0600));
+        usleep(1000);
+    }
+    return real(fd);
+}
+"""
+
+
+def slow_disk(t):
+    """Shell for a wrapper: as long as the file "slow" is there no fdatasync() ends."""
+    source, library = t.path("slow.c"), t.path("slow.so")
+    source.write_text(SLOW)
+    done = subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=False)
+    harness.requires(done.returncode == 0, "no compiler")
+    return (f"exec 2>>'{t.path('messages')}'; export LD_PRELOAD='{library}' "
+            f"SLOW='{t.path('slow')}' SLOW_SEEN='{t.path('seen')}'")
+
+
+def human(t, line):
+    """A command of a human monitor that is not the proxy's; what it says."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(t.path("human")))
+        said = b""
+        for text in (b"", line.encode() + b"\n"):
+            s.sendall(text)
+            said = b""
+            while not said.endswith(b"(qemu) "):
+                said += s.recv(4096)
+        return said.decode()
+
+
+def recovery_held(p):
+    """The next proxy, standing still when it has looked at everything and before it acts."""
+    steps = hostile.Steps(p)
+    # The line behind that one fills the pipe.
+    steps._match = lambda line: "found QEMU" in line    # pylint: disable=protected-access
+    p.start(stderr=steps.fd, connect=False)
+    os.close(steps.fd)
+    steps._thread.start()                               # pylint: disable=protected-access
+    p.test.cleanup(steps.go)
+    assert steps.reached(15), steps.lines
+    harness.poll(steps.stands, 15, "the proxy to stand still")
+    return steps
+
+
+def guest_goes_on(p, steps):
+    """The proxy gets no further than that; the guest does."""
+    steps.hold_next("cont")
+    steps.held()
+    p.serial.wait_more(8)
+
+
+def test_a_job_that_ends_between_a_look_at_it_and_its_cancel(t):
+    p = hostile.Wrapped(t, oracle.make_disks(t.dir), {"qemu-system-x86_64": slow_disk(t)},
+                        args=["-monitor", f"unix:{t.path('human')},server=on,wait=off"],
+                        options=["--log-level", "debug"])
+    steps = hostile.Steps(p)
+    steps.start()
+    p.serial.wait_tick(4)
+    scene.create(p, "s1")
+    p.serial.wait_more(3)
+    steps.hold("stop")
+    p.qmp.send("snapshot-delete", {"name": "s1", "direction": "commit"})
+    steps.held()
+    human(t, f'qemu-io d0 "write -P 7 {scene.BEYOND} 64k"')     # something left to flush
+    t.path("slow").touch()
+    steps.go()
+    harness.poll(t.path("seen").exists, 10, "the flush behind job-complete")
+    p.kill()
+    steps = recovery_held(p)        # it has seen the disk on the overlay
+    t.path("slow").unlink()
+    base = str(p.disks[0].path)
+    harness.poll(lambda: f"{base} (qcow2)" in human(t, "info block d0"), 10, "the pivot")
+    guest_goes_on(p, steps)
+    boots_from(p, host_goes_down(p))
+    p.serial.wait_round()
+    scene.tidy(p)
+
+
+def test_two_disks_one_of_which_has_gone_back(t):
+    """The proxy dies while a create is taken back, between the two."""
+    p, steps = hostile.stepped(t, ("qcow2", "qcow2"))
+    block = hostile.no_record_can_be_written(p)
+    steps.hold("transaction")
+    p.qmp.send("snapshot-create", {"name": "s1", "memory": "none"})
+    steps.held()
+    p.serial.wait_more(6)
+    steps.hold_next("undo-complete")
+    steps.held()
+    p.kill()
+    steps.go()
+    block.rmdir()
+    guest_goes_on(p, recovery_held(p))
+    steps.go()
+    boots_from(p, host_goes_down(p))
+    p.serial.wait_round()
+    scene.tidy(p)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test for name, test in list(globals().items())
                           if name.startswith("test_")]))
