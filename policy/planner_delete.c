@@ -21,25 +21,16 @@
 #include "policy/state.h"
 #include "policy/subtree.h"
 
-/* A layer that a later merge has done away with, or that is active, has no fingerprint. */
-static void delete_note_changed(const struct delete *delete, const char *layer, json_t *changed)
-{
-    if (state_layer(delete->after, layer) && !state_layer_active_of(delete->after, layer))
-        json_object_set_new(changed, layer, json_string(layer));
-}
-
-/* new: key -> layer, of the frozen layers that were merged into or whose header was rewritten. */
+/* new: key -> layer, of the frozen layers that have no fingerprint: they were merged into, or their
+ * header was rewritten, by this delete or by an earlier one that broke off. */
 static json_t *delete_changed(const struct delete *delete)
 {
-    json_t *changed = json_object();
+    json_t *changed = json_object(), *layer;
+    const char *id;
 
-    for (size_t i = 0; i < delete->n_merges; i++) {
-        const struct merge *merge = &delete->merges[i].merge;
-
-        delete_note_changed(delete, merge_target(merge), changed);
-        if (merge->above)
-            delete_note_changed(delete, merge->above, changed);
-    }
+    json_object_foreach(json_object_get(delete->after, "layers"), id, layer)
+        if (!json_object_get(layer, "print") && !state_layer_active_of(delete->after, id))
+            json_object_set_new(changed, id, json_string(id));
     return changed;
 }
 
@@ -66,16 +57,16 @@ static json_t *delete_node_step(const struct delete_merge *at)
                                      expect_node(node, false)));
 }
 
-static void delete_finish(struct delete *delete)
+/* freeze: missing fingerprints are taken, for which all images have to be there. */
+static void delete_finish(struct delete *delete, bool freeze)
 {
-    json_t *step, *changed;
+    json_t *step, *changed = freeze ? delete_changed(delete) : NULL;
 
-    if (delete->n_merges) {
+    if (delete->n_merges)
         plan_add(delete->plan, delete_check_step(delete));
-        changed = delete_changed(delete);
+    if (delete->n_merges || json_object_size(changed) > 0)
         plan_add(delete->plan, planner_freeze_step(delete->after, changed));
-        json_decref(changed);
-    }
+    json_decref(changed);
     step = step_deed("state-write", NULL, json_object());
     step_commit_point(step);
     plan_add(delete->plan, step);
@@ -139,7 +130,7 @@ static bool delete_plan(struct delete *delete, const json_t *state, const json_t
         delete_mark(delete);
     for (size_t round = 0; round < delete->n_rounds; round++)
         delete_merge_round(delete, round);
-    delete_finish(delete);
+    delete_finish(delete, true);
     return true;
 }
 
@@ -148,7 +139,7 @@ static void delete_plan_metadata(struct delete *delete)
 {
     delete->plan = plan_new("snapshot-delete", delete->name);
     delete_names(delete, false);
-    delete_finish(delete);
+    delete_finish(delete, false);
 }
 
 json_t *planner_delete(const struct world *world, const json_t *state, const json_t *request,

@@ -52,7 +52,10 @@ static void operation_stage_done(struct operation *op)
         operation_finish(op, NULL, &op->failure);
         break;
     default:
-        operation_finish(op, operation_result(op), NULL);
+        if (op->failure.set)
+            operation_finish(op, NULL, &op->failure);
+        else
+            operation_finish(op, operation_result(op), NULL);
     }
 }
 
@@ -104,6 +107,20 @@ static void operation_lost(struct operation *op, struct err *err)
         recover_hot(daemon); /* it had only lost its connection */
 }
 
+/* A delete that is taken back keeps the merges that were on record already: what they have emptied goes
+ * as it does behind an interruption.  False: there is nothing to tidy. */
+static bool operation_tidy(struct operation *op, struct err *why)
+{
+    if (op->stage == STAGE_RECOVER || !json_is_true(json_object_get(op->plan, "moved")))
+        return false;
+    if (!op->failure.set)
+        err_move(&op->failure, why);
+    err_clear(why);
+    op->journal = json_pack("{s:b, s:O}", "committed", 0, "plan", op->plan);
+    operation_enter(op, STAGE_RECOVER);
+    return true;
+}
+
 static void operation_finished(void *arg, enum runner_end end, struct err *err)
 {
     struct operation *op = arg;
@@ -123,6 +140,8 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
         operation_stage_done(op);
         return;
     case RUNNER_UNDONE:
+        if (operation_tidy(op, &mine))
+            return;
         operation_close_journal(op);
         operation_stage_failed(op, &mine);
         return;

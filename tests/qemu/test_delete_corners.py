@@ -230,6 +230,55 @@ def test_two_disks_one_of_which_has_gone_back(t):
     scene.tidy(p)
 
 
+# --- taken back half way
+
+def cancelled_half_way(t, name, **guest):
+    """A delete of b on two disks, cancelled when one of them is on record."""
+    p, steps = hostile.stepped(t, ("qcow2", "qcow2"), **guest)
+    saved = scene.row(p, *name)
+    steps.hold("state-write")
+    p.command("snapshot-delete", {"name": "b", "job-id": "j", "direction": "commit"})
+    steps.held()
+    sent = p.qmp.send("job-cancel", {"id": "j"})
+    steps.go()
+    harness.equal(p.qmp.reply(sent, 10).get("return"), {}, "job-cancel")
+    assert "cancelled" in p.wait_job("j")["error"]
+    p.command("job-dismiss", {"id": "j"})
+    assert scene.state(p)["snapshots"][1]["deleting"], "it is taken for whole"
+    return p, saved
+
+
+def left_behind(p):
+    """Nodes of layers that are gone."""
+    known = [layer["path"] for layer in scene.state(p)["layers"].values()]
+    return [node["node-name"] for node in p.command("query-named-block-nodes", {"flat": True})
+            if node["drv"] == "qcow2" and node["file"] not in known]
+
+
+def test_a_cancel_behind_the_first_of_two_merges(t):
+    """What is merged stays so; nothing of it is left behind, and it is watched over again."""
+    p, (a, b, c) = cancelled_half_way(t, "abc")
+    harness.equal(left_behind(p), [], "nodes")
+    scene.drop(p, b, a, c)
+    active = [path for path, _driver in scene.layout(p).values()]
+    harness.equal([layer["real"] for layer in scene.state(p)["layers"].values()
+                   if "print" not in layer and layer["real"] not in active], [],
+                  "frozen layers without a fingerprint")
+    scene.revert(p, c)
+    p.serial.wait_round()
+    scene.tidy(p)
+
+
+def test_a_snapshot_behind_a_cancelled_delete(t):
+    """The active layer of one disk has changed; no node stands on it that keeps QEMU from the next."""
+    p, (a, b) = cancelled_half_way(t, "ab", style="blockdev")
+    harness.equal(left_behind(p), [], "nodes")
+    c = scene.create(p, "c", kind=scene.Whole)
+    scene.drop(p, b, a, c)
+    p.serial.wait_round()
+    scene.tidy(p)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test for name, test in list(globals().items())
                           if name.startswith("test_")]))
