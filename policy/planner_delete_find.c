@@ -11,6 +11,9 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 
+/* Of the records that one plan may hold, together. */
+#define DELETE_RECORDS_BYTES ((size_t)16 << 20)
+
 static const json_t *delete_file(const struct delete *delete, const char *layer)
 {
     return world_file(delete->world, state_str(state_layer(delete->after, layer), "real"));
@@ -299,9 +302,17 @@ static json_t *delete_bytes(const struct delete *delete)
     return bytes;
 }
 
+/* A plan holds the whole record once for each merge, and stands in the journal, which a restart has to
+ * be able to read (proxy/durable.c, DURABLE_READ_MAX). */
+static size_t delete_most(const struct delete *delete)
+{
+    return DELETE_RECORDS_BYTES / (json_dumpb(delete->now, NULL, 0, JSON_INDENT(1)) + 1);
+}
+
 static bool delete_find_all(struct delete *delete, struct err *err)
 {
     json_t *state = json_deep_copy(delete->after);
+    size_t most = delete_most(delete);
     bool ok = true;
 
     delete->search.bytes = delete_bytes(delete);
@@ -313,6 +324,8 @@ static bool delete_find_all(struct delete *delete, struct err *err)
         if (delete->n_merges == n)
             break;
         delete->n_rounds++;
+        if (delete->n_merges >= most)
+            delete->own_only = true; /* a later delete finds the others */
     }
     ok = ok && delete_check_direction(delete, state, err);
     json_decref(state);

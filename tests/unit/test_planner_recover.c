@@ -324,6 +324,34 @@ static void disk_that_has_gone_back_is_recorded_so(void **state)
     world_free(world);
 }
 
+/* The journal has to be readable: of what others left only as much is merged as its records may hold. */
+static void journal_of_many_merges_stays_small(void **state)
+{
+    struct planner_world *world = world_one(false);
+    size_t len = 9 << 20;
+    char *text = malloc(len + 1);
+    json_t *plan;
+
+    (void)state;
+    assert_non_null(text);
+    world_do(world, planner_delete, "{'name': 's1', 'metadata-only': true}");
+    world_do(world, planner_delete, "{'name': 's2', 'metadata-only': true}");
+    plan = world_plan(world, planner_delete, "{'name': 's3', 'direction': 'commit'}");
+    assert_non_null(plan_step(plan, "block-commit", 2));
+    json_decref(plan);
+    memset(text, 'x', len);
+    text[len] = '\0';
+    json_object_set_new(state_layer(world->state, "L2"), "note", json_string(text));
+    free(text);
+    plan = world_plan(world, planner_delete, "{'name': 's3', 'direction': 'commit'}");
+    assert_steps(plan, "snapshot-mark* block-commit* files-sync flush job-finalize job-dismiss header-check "
+                       "check-disk state-write block-commit* files-sync stop* job-complete job-dismiss "
+                       "check-disk state-write cont check-disks layers-freeze state-write! blockdev-del? "
+                       "blockdev-del? files-remove?");
+    json_decref(plan);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +366,7 @@ int main(void)
         cmocka_unit_test(create_that_has_not_moved_the_disks_is_taken_back),
         cmocka_unit_test(overlay_that_the_guest_is_on_is_adopted),
         cmocka_unit_test(disk_that_has_gone_back_is_recorded_so),
+        cmocka_unit_test(journal_of_many_merges_stays_small),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
