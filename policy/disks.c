@@ -80,6 +80,7 @@ static const char *disks_recorded_key(const struct world *world, const struct gr
 static void disks_identify(const struct world *world, const struct graph_disk *g,
                            struct vm_disk *out)
 {
+    const char *recorded;
     char key[600];
 
     out->g = g;
@@ -90,8 +91,8 @@ static void disks_identify(const struct world *world, const struct graph_disk *g
         out->a = world->args_disks ? args_disks_get(world->args_disks, key) : NULL;
     } else if ((out->a = disks_args_node(world, g))) {
         snprintf(key, sizeof(key), "%.512s", out->a->key);
-    } else if (disks_recorded_key(world, g)) {
-        snprintf(key, sizeof(key), "%.512s", disks_recorded_key(world, g));
+    } else if ((recorded = disks_recorded_key(world, g))) {
+        snprintf(key, sizeof(key), "%.512s", recorded);
         out->a = world->args_disks ? args_disks_get(world->args_disks, key) : NULL;
     } else {
         snprintf(key, sizeof(key), "qdev:%.512s", out->label);

@@ -20,16 +20,11 @@ static bool merge_is(const json_t *layer, const char *mark)
     return json_is_true(json_object_get(layer, mark));
 }
 
-static json_int_t merge_size(const json_t *layer)
-{
-    return json_integer_value(json_object_get(layer, "size"));
-}
-
 /* Can the child's data go down?  Into a larger layer it would bring back what was cut off from the disk
  * when it was made smaller. */
 static bool merge_may_commit(const json_t *parent, const json_t *child)
 {
-    return !merge_is(parent, "copied") && merge_size(child) >= merge_size(parent);
+    return !merge_is(parent, "copied") && state_layer_size(child) >= state_layer_size(parent);
 }
 
 /* Can the parent's data go up?  The lowest layer stays: it is the image that the command line names, or
@@ -40,8 +35,9 @@ static bool merge_may_stream(const json_t *state, const json_t *parent, const js
 {
     const json_t *below = state_layer(state, state_str(parent, "parent"));
 
-    return !merge_is(parent, "base") && below && (merge_size(parent) >= merge_size(below) ||
-                                         merge_size(parent) >= merge_size(child));
+    return !merge_is(parent, "base") && below &&
+           (state_layer_size(parent) >= state_layer_size(below) ||
+            state_layer_size(parent) >= state_layer_size(child));
 }
 
 /* The direction and its cost for a layer and its child, with `want`; false: it cannot be done. */
@@ -172,11 +168,13 @@ const char *merge_refused(const json_t *state, const struct merge_search *search
     struct merge merge;
     json_t *mark;
 
+    if (search->direction == MERGE_AUTO)
+        return NULL;
     json_object_foreach((json_t *)search->own, id, mark) {
         if (!state_layer(state, id) || !merge_wanted(state, id, search))
             continue;
         state_layer_children(state, id, &only);
-        if (search->direction != MERGE_AUTO && !merge_try(state, search, "", id, only, &merge))
+        if (!merge_try(state, search, "", id, only, &merge))
             return id;
     }
     return NULL;
@@ -231,7 +229,7 @@ static void merge_apply_commit(json_t *state, const struct merge *merge)
     json_t *parent = state_layer(state, merge->parent), *child = state_layer(state, merge->child);
 
     /* QEMU grows a base that is smaller than what is committed into it, and shrinks none. */
-    if (merge_size(child) > merge_size(parent))
+    if (state_layer_size(child) > state_layer_size(parent))
         json_object_set(parent, "size", json_object_get(child, "size"));
     json_object_del(parent, "print");
     json_object_del(parent, "copied");

@@ -7,24 +7,13 @@
 #include "policy/observe_internal.h"
 #include "policy/state.h"
 
-static bool observe_named(const json_t *names, const char *name)
-{
-    json_t *one;
-    size_t i;
-
-    json_array_foreach((json_t *)names, i, one)
-        if (strcmp(json_string_value(one), name) == 0)
-            return true;
-    return false;
-}
-
 json_int_t observe_command_of(const struct observe *observe, const struct graph_link *link)
 {
     json_t *names;
     size_t i;
 
     json_array_foreach((json_t *)observe->commands, i, names)
-        if (observe_named(names, link->image->name) || observe_named(names, link->file))
+        if (state_list_has(names, link->image->name) || state_list_has(names, link->file))
             return (json_int_t)i;
     return -1;
 }

@@ -45,16 +45,6 @@ static void observe_freeze(const struct observe *observe, const char *id)
 
 /* ---- overlays on top ---- */
 
-static bool observe_needed(const json_t *state, const char *id)
-{
-    const json_t *layer = state_layer(state, id);
-
-    return json_is_true(json_object_get(layer, "base")) ||
-           json_is_true(json_object_get(layer, "foreign")) ||
-           state_layer_named(state, id, NULL) || state_layer_active_of(state, id) ||
-           state_layer_children(state, id, NULL) > 0;
-}
-
 /* A client may use a file again that nothing needs any more; what is needed is no new overlay. */
 static bool observe_is_free(struct observe *observe, const struct graph_link *link)
 {
@@ -66,7 +56,7 @@ static bool observe_is_free(struct observe *observe, const struct graph_link *li
     json_object_foreach_safe(json_object_get(observe->state, "layers"), next, id, layer) {
         if (!disks_same_file(file, world_file(observe->world, state_str(layer, "real"))))
             continue;
-        if (observe_needed(observe->state, id))
+        if (state_layer_needed(observe->state, id))
             return false;
         json_object_del(json_object_get(observe->state, "layers"), id);
     }
@@ -127,17 +117,6 @@ bool observe_add_overlays(struct observe *observe, const struct vm_disk *disk, s
 
 /* ---- images that are missing ---- */
 
-static bool observe_has(const json_t *chain, const char *id)
-{
-    json_t *one;
-    size_t i;
-
-    json_array_foreach((json_t *)chain, i, one)
-        if (strcmp(json_string_value(one), id) == 0)
-            return true;
-    return false;
-}
-
 static void observe_damage(struct observe *observe, const char *into, const char *through)
 {
     const char *real = state_str(state_layer(observe->state, into), "real"), *key;
@@ -152,7 +131,7 @@ static void observe_damage(struct observe *observe, const char *into, const char
         json_object_foreach(json_object_get(snapshot, "disks"), key, layer) {
             json_t *chain = state_chain(observe->state, json_string_value(layer), true);
 
-            if (observe_has(chain, into) && !(through && observe_has(chain, through)) &&
+            if (state_list_has(chain, into) && !(through && state_list_has(chain, through)) &&
                 !json_object_get(snapshot, "damaged"))
                 json_object_set_new(snapshot, "damaged", json_string(text));
             json_decref(chain);
@@ -178,7 +157,7 @@ static void observe_forget(struct observe *observe, const json_t *chain, size_t 
         const char *id = json_string_value(json_array_get(chain, i));
 
         if (json_is_true(json_object_get(state_layer(observe->state, id), "observed")) &&
-            !observe_needed(observe->state, id))
+            !state_layer_needed(observe->state, id))
             json_object_del(json_object_get(observe->state, "layers"), id);
     }
 }

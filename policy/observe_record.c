@@ -44,31 +44,11 @@ static char *observe_name(const json_t *state, const char *wanted)
 
 /* ---- snapshots ---- */
 
-static const char *observe_run_state(const struct world *world)
-{
-    static const char *const as_is[] = { "running", "prelaunch" };
-    const char *status = world_status(world);
-
-    for (size_t i = 0; i < 2; i++)
-        if (strcmp(status, as_is[i]) == 0)
-            return as_is[i];
-    return "paused";
-}
-
 static json_t *observe_snapshot(const struct observe *observe, const char *wanted)
 {
-    const struct world *world = observe->world;
     char *name = observe_name(observe->state, wanted);
-    json_t *snapshot = json_pack("{s:s, s:O, s:s, s:s, s:{}, s:o, s:O, s:[i,i], s:I}", "name", name,
-                                 "parent", json_object_get(observe->state, "current"), "run-state",
-                                 observe_run_state(world), "origin", "observed", "disks", "args",
-                                 planner_args(world), "config",
-                                 json_object_get(observe->state, "config"), "qemu",
-                                 world->version[0], world->version[1], "created",
-                                 (json_int_t)world->now);
+    json_t *snapshot = planner_snapshot(observe->world, observe->state, name, "observed");
 
-    if (!snapshot)
-        abort();
     json_object_set_new(observe->state, "current", json_string(name));
     json_array_append(json_object_get(observe->state, "snapshots"), snapshot);
     free(name);

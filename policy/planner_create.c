@@ -142,9 +142,7 @@ static void create_open_overlays(struct create *create)
                                       "qcow2", "file", "driver", "file", "filename",
                                       json_object_get(layer, "path"), "backing"),
                             expect_node(node, true));
-        step_undo(step, step_command("blockdev-del", "qemu", node, "blockdev-del",
-                                     json_pack("{s:s}", "node-name", node),
-                                     expect_node(node, false)));
+        step_undo(step, planner_close_node(node));
         plan_add(create->plan, step);
     }
 }
@@ -277,18 +275,11 @@ static void create_cont(struct create *create)
 /* The record as it will be. */
 static void create_record(struct create *create, const json_t *request, const json_t *state)
 {
-    json_t *snapshot =
-        json_pack("{s:s, s:O, s:O*, s:s, s:s, s:{}, s:o, s:O, s:[i,i], s:I}", "name", create->name,
-                  "parent", json_object_get(state, "current"), "description",
-                  json_object_get(request, "description"), "run-state",
-                  strcmp(world_status(create->world), "postmigrate") == 0
-                      ? "paused" : world_status(create->world),
-                  "origin", "created", "disks", "args", planner_args(create->world), "config",
-                  json_object_get(state, "config"), "qemu", create->world->version[0],
-                  create->world->version[1], "created", (json_int_t)create->world->now);
+    json_t *snapshot = planner_snapshot(create->world, state, create->name, "created");
+    json_t *description = json_object_get(request, "description");
 
-    if (!snapshot)
-        abort();
+    if (description)
+        json_object_set(snapshot, "description", description);
     for (size_t i = 0; i < create->disks.n; i++) {
         const char *key = create->disks.v[i].key;
         json_t *disk = state_disk(create->after, key);

@@ -50,11 +50,8 @@ static json_t *delete_check_step(const struct delete *delete)
  * added does not.  It may be in use. */
 static json_t *delete_node_step(const struct delete_merge *at)
 {
-    const char *node = at->merge.direction == MERGE_COMMIT ? at->child_node : at->parent_node;
-
-    return step_lenient(step_command("blockdev-del", "qemu", node, "blockdev-del",
-                                     json_pack("{s:s}", "node-name", node),
-                                     expect_node(node, false)));
+    return step_lenient(planner_close_node(at->merge.direction == MERGE_COMMIT ? at->child_node
+                                                                              : at->parent_node));
 }
 
 /* freeze: missing fingerprints are taken, for which all images have to be there. */

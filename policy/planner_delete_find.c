@@ -143,7 +143,7 @@ static bool delete_check_room(const struct delete *delete, const struct delete_m
     const char *target = merge_target(&at->merge);
     const char *real = state_str(state_layer(state, target), "real");
     const json_t *capacity = json_object_get(delete_file(delete, target), "capacity");
-    json_int_t size = json_integer_value(json_object_get(state_layer(state, at->merge.child), "size"));
+    json_int_t size = state_layer_size(state_layer(state, at->merge.child));
 
     if (!capacity)
         return overlay_check_room(delete->world, real,
@@ -163,8 +163,7 @@ static bool delete_check_growth(const struct delete *delete, const struct delete
 
     if (at->merge.direction == MERGE_STREAM || strcmp(state_str(parent, "format"), "qcow2") != 0 ||
         !json_is_true(json_object_get(delete_file(delete, at->merge.parent), "fixed")) ||
-        json_integer_value(json_object_get(child, "size")) <=
-            json_integer_value(json_object_get(parent, "size")))
+        state_layer_size(child) <= state_layer_size(parent))
         return true;
     return delete_refuse(delete, at->merge.parent, "it is of the old format (compat=0.10) with an "
                          "internal snapshot, and the disk has grown since: delete with metadata-only, "

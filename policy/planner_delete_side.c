@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "policy/plan.h"
+#include "policy/planner_steps.h"
 #include "policy/state.h"
 
 /* Is the layer in a running chain of that record? */
@@ -13,11 +14,9 @@ static bool side_running(const struct delete *delete, const json_t *state, const
 
     for (size_t i = 0; i < delete->disks.n && !found; i++) {
         const json_t *disk = state_disk(state, delete->disks.v[i].key);
-        json_t *chain = state_chain(state, state_str(disk, "active"), true), *id;
-        size_t k;
+        json_t *chain = state_chain(state, state_str(disk, "active"), true);
 
-        json_array_foreach(chain, k, id)
-            found = found || strcmp(json_string_value(id), layer) == 0;
+        found = state_list_has(chain, layer);
         json_decref(chain);
     }
     return found;
@@ -71,8 +70,7 @@ static json_t *side_open_step(const json_t *layer, const char *node, const char 
                                           json_object_get(layer, "path"), "backing", below),
                                 expect_node(node, true));
 
-    step_undo(step, step_command("blockdev-del", "qemu", node, "blockdev-del",
-                                 json_pack("{s:s}", "node-name", node), expect_node(node, false)));
+    step_undo(step, planner_close_node(node));
     return step;
 }
 
@@ -97,12 +95,8 @@ void delete_side_close(struct delete *delete, const struct delete_merge *at)
     json_t *branch = side_branch(delete, delete->now, at->merge.child, &floor), *id;
     size_t i;
 
-    json_array_foreach(branch, i, id) {
-        const char *node = side_node(delete, delete->now, json_string_value(id));
-
-        plan_add(delete->plan,
-                 step_command("blockdev-del", "qemu", node, "blockdev-del",
-                              json_pack("{s:s}", "node-name", node), expect_node(node, false)));
-    }
+    json_array_foreach(branch, i, id)
+        plan_add(delete->plan, planner_close_node(side_node(delete, delete->now,
+                                                            json_string_value(id))));
     json_decref(branch);
 }

@@ -123,12 +123,6 @@ static void recovery_drop_overlays(struct recovery *recovery)
     recovery_undo_of(recovery, "overlay-create");
 }
 
-static json_t *recovery_del_step(const char *node)
-{
-    return step_command("blockdev-del", "qemu", node, "blockdev-del",
-                        json_pack("{s:s}", "node-name", node), expect_node(node, false));
-}
-
 /* A create that was being taken back: what a disk is back on is its active layer again, and has no
  * fingerprint; the overlay is of no use.  Appends the overlays' files and nodes. */
 static void recovery_returned(const struct recovery *recovery, json_t *adopted, json_t *files,
@@ -170,7 +164,7 @@ static void recovery_adopt(struct recovery *recovery)
              step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", files))));
     recovery_cont(recovery);
     json_array_foreach(nodes, i, node)
-        plan_add(recovery->plan, step_lenient(recovery_del_step(json_string_value(node))));
+        plan_add(recovery->plan, step_lenient(planner_close_node(json_string_value(node))));
     json_decref(nodes);
 }
 
@@ -285,7 +279,7 @@ static void recovery_close_side(struct recovery *recovery)
                 graph_child_find(&graph->nodes[k], "backing") == node)
                 top = false;
         for (; top && recovery_is_side(node); node = graph_child_find(node, "backing"))
-            plan_add(recovery->plan, step_lenient(recovery_del_step(node->name)));
+            plan_add(recovery->plan, step_lenient(planner_close_node(node->name)));
     }
 }
 

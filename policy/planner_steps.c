@@ -72,6 +72,12 @@ json_t *planner_dismiss_job(const char *job)
                         expect_job(job, "null"));
 }
 
+json_t *planner_close_node(const char *node)
+{
+    return step_command("blockdev-del", "qemu", node, "blockdev-del",
+                        json_pack("{s:s}", "node-name", node), expect_node(node, false));
+}
+
 json_t *planner_stop(void)
 {
     return step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", NULL));
@@ -178,4 +184,31 @@ json_t *planner_args(const struct world *world)
     }
     args_strv_free(argv);
     return list;
+}
+
+/* As a state that a revert can end in; images that were let go of belong to a paused guest. */
+static const char *planner_run_state(const struct world *world)
+{
+    static const char *const as_is[] = { "running", "prelaunch" };
+    const char *status = world_status(world);
+
+    for (size_t i = 0; i < 2; i++)
+        if (strcmp(status, as_is[i]) == 0)
+            return as_is[i];
+    return "paused";
+}
+
+json_t *planner_snapshot(const struct world *world, const json_t *state, const char *name,
+                         const char *origin)
+{
+    json_t *snapshot = json_pack("{s:s, s:O, s:s, s:s, s:{}, s:o, s:O, s:[i,i], s:I}", "name", name,
+                                 "parent", json_object_get(state, "current"), "run-state",
+                                 planner_run_state(world), "origin", origin, "disks", "args",
+                                 planner_args(world), "config", json_object_get(state, "config"),
+                                 "qemu", world->version[0], world->version[1], "created",
+                                 (json_int_t)world->now);
+
+    if (!snapshot)
+        abort();
+    return snapshot;
 }

@@ -23,6 +23,9 @@ void planner_undo_overlay_end(json_t *step, const struct vm_disk *disk, const ch
 json_t *planner_cancel_job(const char *job);
 json_t *planner_dismiss_job(const char *job);
 
+/* new: takes a node out of QEMU. */
+json_t *planner_close_node(const char *node);
+
 /* new: stop and cont, verified. */
 json_t *planner_stop(void);
 json_t *planner_cont(void);
@@ -34,6 +37,11 @@ void planner_migration_restore(const struct world *world, json_t *plan, bool bac
 
 /* new: the step that takes the fingerprints of layers; `layers`: key -> layer id. */
 json_t *planner_freeze_step(const json_t *state, const json_t *layers);
+
+/* new: the record of a snapshot of the VM as it is, of no disk and without memory yet; state: the record
+ * before it.  origin: "created" or "observed". */
+json_t *planner_snapshot(const struct world *world, const json_t *state, const char *name,
+                         const char *origin);
 
 /* new: the user's command line as an array of strings; empty when attached. */
 json_t *planner_args(const struct world *world);

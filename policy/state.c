@@ -12,6 +12,17 @@ const char *state_str(const json_t *object, const char *member)
     return json_string_value(json_object_get(object, member));
 }
 
+bool state_list_has(const json_t *list, const char *text)
+{
+    json_t *item;
+    size_t i;
+
+    json_array_foreach((json_t *)list, i, item)
+        if (text && strcmp(json_string_value(item), text) == 0)
+            return true;
+    return false;
+}
+
 json_t *state_new(void)
 {
     json_t *state = json_pack("{s:i, s:i, s:i, s:n, s:[], s:{}, s:{}, s:[]}", "format",
@@ -277,11 +288,18 @@ const char *state_layer_active_of(const json_t *state, const char *id)
     return NULL;
 }
 
-static bool state_layer_is_garbage(const json_t *state, const char *id, const json_t *layer)
+json_int_t state_layer_size(const json_t *layer)
 {
-    return !json_is_true(json_object_get(layer, "foreign")) &&
-           !json_is_true(json_object_get(layer, "base")) && !state_layer_named(state, id, NULL) &&
-           !state_layer_active_of(state, id) && state_layer_children(state, id, NULL) == 0;
+    return json_integer_value(json_object_get(layer, "size"));
+}
+
+bool state_layer_needed(const json_t *state, const char *id)
+{
+    const json_t *layer = state_layer(state, id);
+
+    return json_is_true(json_object_get(layer, "foreign")) ||
+           json_is_true(json_object_get(layer, "base")) || state_layer_named(state, id, NULL) ||
+           state_layer_active_of(state, id) || state_layer_children(state, id, NULL) > 0;
 }
 
 json_t *state_collect_garbage(json_t *state)
@@ -298,7 +316,7 @@ json_t *state_collect_garbage(json_t *state)
 
         again = false;
         json_object_foreach_safe(layers, next, id, layer) {
-            if (!state_layer_is_garbage(state, id, layer))
+            if (state_layer_needed(state, id))
                 continue;
             json_array_append(paths, json_object_get(layer, "real"));
             json_object_del(layers, id);

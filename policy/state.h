@@ -66,6 +66,11 @@ const char *state_layer_add(json_t *state, json_t *layer);
 size_t state_layer_children(const json_t *state, const char *id, const char **only);
 /* Does a snapshot (other than `except`, which may be NULL) name the layer? */
 bool state_layer_named(const json_t *state, const char *id, const char *except);
+/* Its virtual size in bytes; 0 for NULL. */
+json_int_t state_layer_size(const json_t *layer);
+/* Is the layer there for somebody?  A snapshot names it, a disk runs on it, something stands on it, or it
+ * was there before us. */
+bool state_layer_needed(const json_t *state, const char *id);
 /* The key of the disk whose active layer it is, or NULL. */
 const char *state_layer_active_of(const json_t *state, const char *id);
 /* Removes layers that nothing needs any more; new: their real paths, to unlink. */
@@ -76,6 +81,9 @@ json_t *state_disk(const json_t *state, const char *key);
 /* The layer ids of a chain from `id` down to the image that the command line names and, when
  * foreign is asked for, further down.  new: an array of strings. */
 json_t *state_chain(const json_t *state, const char *id, bool foreign);
+
+/* Is the text one of the strings of that array?  text may be NULL. */
+bool state_list_has(const json_t *list, const char *text);
 
 /* String member or NULL. */
 const char *state_str(const json_t *object, const char *member);

@@ -34,17 +34,6 @@ static json_t *subtree_reverse(const json_t *names, bool without_first)
     return reversed;
 }
 
-static bool subtree_holds(const json_t *names, const char *name)
-{
-    json_t *item;
-    size_t i;
-
-    json_array_foreach((json_t *)names, i, item)
-        if (name && strcmp(json_string_value(item), name) == 0)
-            return true;
-    return false;
-}
-
 json_t *subtree_names(const json_t *state, const char *name, const char *children, struct err *err)
 {
     const char *current = state_str(state, "current");
@@ -58,7 +47,7 @@ json_t *subtree_names(const json_t *state, const char *name, const char *childre
     subtree_descend(state, names);
     taken = subtree_reverse(names, strcmp(children, "only") == 0);
     json_decref(names);
-    if (!subtree_holds(taken, current))
+    if (!state_list_has(taken, current))
         return taken;
     json_decref(taken);
     err_set(err, REASON_CURRENT_BRANCH, "The guest stands on '%s', which would be deleted with the "

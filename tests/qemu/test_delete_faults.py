@@ -18,7 +18,7 @@ import hostile
 import scene
 from faulty import KINDS, NAMES
 from scene import harness, oracle
-from test_recovery import ends_or_stands, gone
+from test_recovery import ends_or_stands, kill_pids, pids_of
 
 FULL = bool(os.environ.get("FULL"))
 DEATHS = os.environ.get("DEATHS", "proxy qemu both").split()
@@ -238,17 +238,10 @@ def test_a_header_that_cannot_be_written(t):
 
 def kill_all(t, p, steps):
     """Everything of this guest at once, as when the host goes down."""
-    pids = [pid for pid, line in harness.marked_processes(t.marker).items()
-            if str(p.serial.path) in line or str(p.state) in line]
+    pids = pids_of(t, p)
     p.kill()
     steps.go()
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    for pid in pids:
-        gone(pid)
+    kill_pids(pids)
 
 
 def die(t, p, steps, death):

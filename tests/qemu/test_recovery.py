@@ -35,6 +35,23 @@ def gone(pid):
     harness.poll(lambda: not os.path.exists(f"/proc/{pid}"), 10, f"process {pid} to be gone")
 
 
+def pids_of(t, p):
+    """The processes of this guest, whoever started them."""
+    return [pid for pid, line in harness.marked_processes(t.marker).items()
+            if str(p.serial.path) in line or str(p.state) in line]
+
+
+def kill_pids(pids):
+    """SIGKILL to all of them, and until they are gone."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    for pid in pids:
+        gone(pid)
+
+
 class Scene:
     """A guest on two disks with the snapshots s0 and s1, and an operation to break."""
 
@@ -59,15 +76,7 @@ class Scene:
         if proxy_first:
             p.kill()
         self.steps.go()
-        pids = [pid for pid, line in harness.marked_processes(self.t.marker).items()
-                if str(p.serial.path) in line or str(p.state) in line]
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        for pid in pids:
-            gone(pid)
+        kill_pids(pids_of(self.t, p))
 
     def qemus(self):
         mine = str(self.p.serial.path)

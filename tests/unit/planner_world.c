@@ -278,6 +278,16 @@ static void world_take_results(struct planner_world *world, const json_t *step)
     }
 }
 
+void world_header(struct planner_world *world, const char *layer, const char *below)
+{
+    const json_t *under = state_layer(world->state, below);
+    json_t *file = json_object_get(world->w.files, state_str(state_layer(world->state, layer),
+                                                             "real"));
+
+    json_object_set_new(file, "backing", json_string(overlay_backing(under)));
+    json_object_set(file, "backing-format", json_object_get(under, "format"));
+}
+
 void world_carry_out(struct planner_world *world, const json_t *plan)
 {
     struct err err = ERR_INIT;

@@ -46,6 +46,9 @@ json_t *world_file_add(struct planner_world *world, const char *path, const char
 void world_file_remove(struct planner_world *world, const char *path);
 void world_room(struct planner_world *world, const char *folder, json_int_t bytes, bool writable);
 
+/* The header of the layer's file names that layer below; both by id. */
+void world_header(struct planner_world *world, const char *layer, const char *below);
+
 void world_carry_out(struct planner_world *world, const json_t *plan);
 /* Plans with planner_create() and carries it out. */
 void world_create(struct planner_world *world, const char *name);

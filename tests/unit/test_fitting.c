@@ -38,16 +38,6 @@ static bool runs(void *arg, const json_t *record)
     return same;
 }
 
-static void header(struct planner_world *world, const char *layer, const char *below)
-{
-    const json_t *under = state_layer(world->state, below);
-    json_t *file = json_object_get(world->w.files, state_str(state_layer(world->state, layer),
-                                                             "real"));
-
-    json_object_set_new(file, "backing", json_string(overlay_backing(under)));
-    json_object_set(file, "backing-format", json_object_get(under, "format"));
-}
-
 /* new: the chain open at the moment, as ids. */
 static json_t *open_now(const struct planner_world *world)
 {
@@ -90,10 +80,10 @@ static void commit_in_the_middle_is_told_by_chain_and_header(void **state)
     json_t *open = open_now(world), *after = json_text("['L5', 'L3', 'L2', 'L1']");
 
     (void)state;
-    header(world, "L5", "L3");
+    world_header(world, "L5", "L3");
     assert_fits(world, plan, after, written(plan, "state-write", 0));
     assert_fits(world, plan, open, NULL);
-    header(world, "L5", "L4");
+    world_header(world, "L5", "L4");
     assert_fits(world, plan, open, world->state);
     assert_fits(world, plan, after, NULL);      /* the header is not on the disk */
     json_decref(open);
@@ -109,9 +99,9 @@ static void stream_is_told_by_chain_and_header(void **state)
     json_t *after = json_text("['L5', 'L4', 'L2', 'L1']");
 
     (void)state;
-    header(world, "L4", "L2");
+    world_header(world, "L4", "L2");
     assert_fits(world, plan, after, written(plan, "state-write", 0));
-    header(world, "L4", "L3");
+    world_header(world, "L4", "L3");
     assert_fits(world, plan, after, NULL);
     json_decref(after);
     json_decref(plan);
@@ -140,9 +130,9 @@ static void side_stream_is_told_by_the_header(void **state)
 
     (void)state;
     assert_fits(world, plan, open, world->state);
-    header(world, "L4", "L2");
+    world_header(world, "L4", "L2");
     assert_fits(world, plan, open, written(plan, "state-write", 0));
-    header(world, "L4", "L1");
+    world_header(world, "L4", "L1");
     assert_fits(world, plan, open, NULL);
     json_decref(open);
     json_decref(plan);
@@ -177,11 +167,11 @@ static void header_rewrite_is_told_by_the_header(void **state)
     assert_fits(world, plan, open, world->state);
     json_array_remove(after, 1);
     assert_fits(world, plan, after, NULL);
-    header(world, active, "L2");
+    world_header(world, active, "L2");
     assert_fits(world, plan, after, written(plan, "state-write", 0));
-    header(world, "L4", "L2");
+    world_header(world, "L4", "L2");
     assert_fits(world, plan, after, written(plan, "state-write", 1));
-    header(world, active, "L3");
+    world_header(world, active, "L3");
     assert_fits(world, plan, after, NULL);
     json_decref(open);
     json_decref(after);

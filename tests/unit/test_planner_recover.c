@@ -38,16 +38,6 @@ static json_t *recover(struct planner_world *world, const json_t *plan, bool com
     return recovery;
 }
 
-static void header(struct planner_world *world, const char *layer, const char *below)
-{
-    const json_t *under = state_layer(world->state, below);
-    json_t *file = json_object_get(world->w.files, state_str(state_layer(world->state, layer),
-                                                             "real"));
-
-    json_object_set_new(file, "backing", json_string(overlay_backing(under)));
-    json_object_set(file, "backing-format", json_object_get(under, "format"));
-}
-
 static const json_t *record_of(const json_t *plan, const char *step)
 {
     return json_object_get(json_object_get(plan_step(plan, step, 0), "args"), "state");
@@ -116,7 +106,7 @@ static void record_follows_what_has_moved(void **state)
 
     (void)state;
     marked(world, plan);
-    header(world, "L4", "L2");
+    world_header(world, "L4", "L2");
     json_array_remove(json_object_get(json_array_get(world->vm, 0), "chain"), 2);
     world_graph(world);
     recovery = recover(world, plan, false);
@@ -183,7 +173,7 @@ static void branch_is_closed_from_the_top_down(void **state)
         assert_json_is(json_object_get(json_object_get(plan_step(recovery, "files-remove", 0),
                                                        "args"), "files"), "[]");
         json_decref(recovery);
-        header(world, "L4", "L2");          /* the stream had ended */
+        world_header(world, "L4", "L2");          /* the stream had ended */
         recovery = recover(world, plan, false);
         assert_steps(recovery, "blockdev-del? blockdev-del? state-write files-remove?");
         assert_json(record_of(recovery, "state-write"), record_of(plan, "state-write"));
@@ -203,7 +193,7 @@ static void delete_that_was_interrupted_can_be_done_again(void **state)
 
     (void)state;
     marked(world, plan);
-    header(world, "L4", "L2");
+    world_header(world, "L4", "L2");
     json_decref(world->state);
     world->state = json_deep_copy(record_of(plan, "state-write"));
     json_decref(plan);
