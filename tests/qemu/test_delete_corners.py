@@ -96,7 +96,7 @@ def test_a_create_and_a_start_before_the_images_are_mounted(t):
     start_without(p, folder)
     boots_from(p, last)
     p.serial.wait_round()
-    scene.tidy(p, folder=folder)
+    scene.tidy(p, folder=folder, leaks=True)
 
 
 def test_a_delete_and_a_start_before_the_images_are_mounted(t):
@@ -114,7 +114,7 @@ def test_a_delete_and_a_start_before_the_images_are_mounted(t):
     scene.delete(p, "b")
     scene.revert(p, c)
     p.serial.wait_round()
-    scene.tidy(p, folder=folder)
+    scene.tidy(p, folder=folder, leaks=True)
 
 
 # --- a job that ends while it is looked at
@@ -207,7 +207,7 @@ def test_a_job_that_ends_between_a_look_at_it_and_its_cancel(t):
     guest_goes_on(p, steps)
     boots_from(p, host_goes_down(p))
     p.serial.wait_round()
-    scene.tidy(p)
+    scene.tidy(p, leaks=True)
 
 
 def test_two_disks_one_of_which_has_gone_back(t):
@@ -227,7 +227,7 @@ def test_two_disks_one_of_which_has_gone_back(t):
     steps.go()
     boots_from(p, host_goes_down(p))
     p.serial.wait_round()
-    scene.tidy(p)
+    scene.tidy(p, leaks=True)
 
 
 # --- taken back half way
