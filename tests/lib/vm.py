@@ -45,6 +45,14 @@ def qemu_version():
     return tuple(int(n) for n in re.search(r"version (\d+)\.(\d+)\.(\d+)", text).groups())
 
 
+def ended(pid):
+    """Is it gone?  A zombie is: who inherited it from a killed proxy may never reap it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 class Guest:
     """What Proxy and Qemu share."""
 
@@ -62,6 +70,7 @@ class Guest:
         self.process = None
         self.qmp = None
         self.clients = []
+        self.killed = False     # QEMU was, and may have left clusters that nothing refers to
         test.log(self.log)
         test.log(self.serial.path)
 
@@ -141,6 +150,11 @@ class Guest:
             self.clients.pop().close()
         self.qmp = None
 
+    def end_hard(self):
+        """SIGKILL to all of it."""
+        self.killed = True
+        self._end_hard()
+
     def _end_hard(self):
         self._close_clients()
         for pid in self.pids():         # the proxy first, so that it starts no other
@@ -210,6 +224,14 @@ class Proxy(Guest):
         self._close_clients()
         self.process.kill()
         self.process.wait()
+
+    def kill_qemu(self, wait=True):
+        """SIGKILL to QEMU alone; waits until it is gone."""
+        self.killed = True
+        pid = self.qemu_pid()
+        os.kill(pid, signal.SIGKILL)
+        if wait:
+            harness.poll(lambda: ended(pid), 10, f"QEMU ({pid}) to be gone")
 
     def fd_count(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

@@ -256,10 +256,11 @@ def contents(p):
     return found
 
 
-def tidy(p, *foreign, folder=None, leaks=False):
+def tidy(p, *foreign, folder=None, leaks=None):
     """Stops the VM; what lies on the disk then is what the record says, and is sound.  foreign:
     files of the test that are none of its layers; folder: where its images are, if not in t.dir;
-    leaks: QEMU was killed, or could not write, and may have left clusters that nothing refers to."""
+    leaks: QEMU could not write, or was killed (which p knows of itself), and may have left clusters
+    that nothing refers to."""
     kept = names(p)
     memory = {s["memory"]["file"] for s in p.command("query-snapshots") if "memory" in s}
     p.serial.check()
@@ -274,7 +275,7 @@ def tidy(p, *foreign, folder=None, leaks=False):
     harness.equal([s["name"] for s in record["snapshots"]], kept, "recorded snapshots")
     assert not (p.state / "journal.json").exists(), "an open journal"
     for path, layer in layers.items():
-        check_image(path, layer, record, leaks)
+        check_image(path, layer, record, p.killed if leaks is None else leaks)
 
 
 def check_image(path, layer, record, leaks=False):

@@ -15,8 +15,8 @@ def again(p, hard=False):
     before, last, since = scene.layout(p), p.serial.last(), p.serial.size()
     if hard:                            # a power cut: nobody says goodbye
         pid = p.qemu_pid()
-        p._end_hard()                   # pylint: disable=protected-access
-        harness.poll(lambda: not os.path.exists(f"/proc/{pid}"), 5, "QEMU to be gone")
+        p.end_hard()
+        harness.poll(lambda: vm.ended(pid), 5, "QEMU to be gone")
     else:
         harness.equal(p.stop(), 0, "exit status")
     p.start()
@@ -90,7 +90,7 @@ def test_a_start_right_after_both_were_killed(t):
     p = scene.start(t)
     saved = scene.create(p, "one")
     for _ in range(5):
-        p._end_hard()                   # pylint: disable=protected-access
+        p.end_hard()
         since = p.serial.size()
         p.start()
         harness.poll(lambda since=since: p.serial.boots(since), 15, "the guest to boot")

@@ -14,12 +14,6 @@ import scene
 from scene import harness, oracle, qmp
 
 
-def end_qemu(p):
-    pid = p.qemu_pid()
-    os.kill(pid, signal.SIGKILL)
-    harness.poll(lambda: not os.path.exists(f"/proc/{pid}"), 10, "QEMU to be gone")
-
-
 def boots_from(p, last):
     """The same command line again: the guest boots from where its disks were."""
     since = p.serial.size()
@@ -33,7 +27,7 @@ def host_goes_down(p):
     """The proxy, then QEMU; the guest's last turn."""
     p.kill()
     last = p.serial.last()
-    end_qemu(p)
+    p.kill_qemu()
     return last
 
 
@@ -96,7 +90,7 @@ def test_a_create_and_a_start_before_the_images_are_mounted(t):
     start_without(p, folder)
     boots_from(p, last)
     p.serial.wait_round()
-    scene.tidy(p, folder=folder, leaks=True)
+    scene.tidy(p, folder=folder)
 
 
 def test_a_delete_and_a_start_before_the_images_are_mounted(t):
@@ -114,7 +108,7 @@ def test_a_delete_and_a_start_before_the_images_are_mounted(t):
     scene.delete(p, "b")
     scene.revert(p, c)
     p.serial.wait_round()
-    scene.tidy(p, folder=folder, leaks=True)
+    scene.tidy(p, folder=folder)
 
 
 # --- a job that ends while it is looked at
@@ -207,7 +201,7 @@ def test_a_job_that_ends_between_a_look_at_it_and_its_cancel(t):
     guest_goes_on(p, steps)
     boots_from(p, host_goes_down(p))
     p.serial.wait_round()
-    scene.tidy(p, leaks=True)
+    scene.tidy(p)
 
 
 def test_two_disks_one_of_which_has_gone_back(t):
@@ -227,7 +221,7 @@ def test_two_disks_one_of_which_has_gone_back(t):
     steps.go()
     boots_from(p, host_goes_down(p))
     p.serial.wait_round()
-    scene.tidy(p, leaks=True)
+    scene.tidy(p)
 
 
 # --- taken back half way

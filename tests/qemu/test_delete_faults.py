@@ -257,7 +257,7 @@ def kill_all(t, p, steps):
     pids = pids_of(t, p)
     p.kill()
     steps.go()
-    kill_pids(pids)
+    kill_pids(p, pids)
 
 
 def die(t, p, steps, death):
@@ -267,7 +267,7 @@ def die(t, p, steps, death):
         p.kill()
         steps.go()
     else:
-        os.kill(p.qemu_pid(), signal.SIGKILL)
+        p.kill_qemu(wait=False)
         steps.go()
         p._close_clients()              # pylint: disable=protected-access
         harness.equal(p.wait(30), 128 + signal.SIGKILL, "exit status")
@@ -291,7 +291,7 @@ def killed(t, kind, death, step, nth=1):
     p.start(wait=15)
     try:
         settled(p, row, where, before, mark, last, death)
-        row.finish(folder=p.disks[0].path.parent, leaks=True)
+        row.finish(folder=p.disks[0].path.parent)
     except Exception as error:
         raise AssertionError(f"{kind}, {death} killed at {step} ({where}): {error}") from error
     return where

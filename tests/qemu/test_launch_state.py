@@ -36,14 +36,6 @@ def guest(t, *args, **options):
     return proxy
 
 
-def ended(pid):
-    """Is it gone?  A zombie is: who inherited it from a killed proxy may never reap it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 # ---- one proxy after the other ----
 
 def test_qemu_outlives_a_killed_proxy_and_the_next_one_finds_it(t):
@@ -68,7 +60,7 @@ def test_qemu_outlives_a_killed_proxy_and_the_next_one_finds_it(t):
     proxy.start()
     equal(proxy.qemu_pid(), pid, "pid after a revert")
     equal(proxy.stop(), 0, "exit status")
-    harness.poll(lambda: ended(pid), 5, "the end of QEMU")
+    harness.poll(lambda: vm.ended(pid), 5, "the end of QEMU")
 
 
 def test_a_running_qemu_is_not_taken_over_with_another_command_line(t):
@@ -101,8 +93,7 @@ def test_a_guest_that_ended_while_no_proxy_ran_is_started_again(t):
     proxy = guest(t)
     pid = proxy.qemu_pid()
     proxy.kill()
-    os.kill(pid, signal.SIGKILL)
-    harness.poll(lambda: ended(pid), 5, "the end of QEMU")
+    proxy.kill_qemu()
     proxy.start()
     assert proxy.qemu_pid() != pid
     harness.poll(lambda: len(proxy.serial.boots()) == 2, 10, "another boot")

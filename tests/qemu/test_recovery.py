@@ -30,26 +30,22 @@ OPERATIONS = {
 }
 
 
-def gone(pid):
-    """Waits until nothing of the process is left.  (test_a_start_right_behind_a_kill does not.)"""
-    harness.poll(lambda: not os.path.exists(f"/proc/{pid}"), 10, f"process {pid} to be gone")
-
-
 def pids_of(t, p):
     """The processes of this guest, whoever started them."""
     return [pid for pid, line in harness.marked_processes(t.marker).items()
             if str(p.serial.path) in line or str(p.state) in line]
 
 
-def kill_pids(pids):
+def kill_pids(p, pids):
     """SIGKILL to all of them, and until they are gone."""
+    p.killed = True
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
     for pid in pids:
-        gone(pid)
+        harness.poll(lambda pid=pid: vm.ended(pid), 10, f"process {pid} to be gone")
 
 
 class Scene:
@@ -76,7 +72,7 @@ class Scene:
         if proxy_first:
             p.kill()
         self.steps.go()
-        kill_pids(pids_of(self.t, p))
+        kill_pids(p, pids_of(self.t, p))
 
     def qemus(self):
         mine = str(self.p.serial.path)
@@ -149,10 +145,9 @@ def breaks(s, command, step, kind):
     name = steps.lines[-1].rsplit(" ", 1)[1]
     before_hold = p.serial.last()
     if kind == "qemu":
-        pid = p.qemu_pid()
-        if pid is None:
+        if p.qemu_pid() is None:
             return name                 # ended by the revert itself at this moment
-        os.kill(pid, signal.SIGKILL)
+        p.kill_qemu(wait=False)
         steps.go()
         p._close_clients()
         status = p.wait(30)
@@ -230,18 +225,12 @@ def make(command, kind):
     return test
 
 
-def kill_qemu(p):
-    pid = p.qemu_pid()
-    os.kill(pid, signal.SIGKILL)
-    return pid
-
-
 def test_a_start_right_behind_a_kill(t):
     """The old QEMU may still be on its way out, or wait for somebody to take its exit status."""
     p = scene.start(t)
     for _ in range(5):
         p.kill()
-        kill_qemu(p)
+        p.kill_qemu(wait=False)
         last, since = p.serial.last(), p.serial.size()
         p.start()
         p.serial.wait_more(2)
@@ -266,7 +255,7 @@ def test_a_create_that_is_taken_back_when_the_proxy_dies(t):
     p.start()
     p.serial.wait_more(8)               # turns that only the image below has
     p.kill()
-    gone(kill_qemu(p))
+    p.kill_qemu()
     last, since = p.serial.last(), p.serial.size()
     p.start()
     p.serial.wait_more(3)
@@ -307,7 +296,7 @@ def test_overlays_with_data_are_never_removed(t):
     p.serial.wait_more(8)
     active = scene.layout(p)["d0"][0]
     p.kill()
-    gone(kill_qemu(p))
+    p.kill_qemu()
     os.utime(base)                      # as a backup program may do
     p.start(connect=False)
     harness.poll(lambda: p.process.poll() is not None or p.qemu_pid(), 10, "a start or an end")
