@@ -14,7 +14,8 @@ A test file ends with:
         sys.exit(harness.run([test_one, test_two]))
 
 Environment: ONLY=WORD runs the tests with WORD in their name; QMP_PROXY_KEEP=1 keeps the folders
-of failed tests; QMP_PROXY_SLOW=N multiplies all time limits (valgrind, a loaded machine).
+of failed tests; QMP_PROXY_SLOW=N multiplies all time limits (valgrind, a loaded machine); BRIEF=1: the longest
+tests take a smaller sample (CI's second version of QEMU).
 """
 
 import os
@@ -30,6 +31,7 @@ from pathlib import Path
 
 MARKER = "QMP_PROXY_TEST_MARKER"
 SLOW = float(os.environ.get("QMP_PROXY_SLOW", "1"))
+BRIEF = bool(os.environ.get("BRIEF"))
 LOG_LINES = 150
 # What a sanitizer or valgrind writes to a log, which fails the test whatever else it found.
 REPORTS = re.compile(r"ERROR: \w+Sanitizer|runtime error: |^==\d+== +(?:Invalid|definitely)", re.M)

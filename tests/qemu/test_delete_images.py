@@ -48,7 +48,8 @@ def only_the_first_are_left(p, *below, folder=None):
 
 
 def in_order(p, order, back):
-    """Five snapshots in a row, deleted in that order; `back`: what to revert to behind each."""
+    """Snapshots in a row, deleted in that order; `back`: what to revert to behind each."""
+    order = order[:3] if harness.BRIEF else order
     saved = {one.name: one for one in scene.row(p, *sorted(order))}
     for name, to in itertools.zip_longest(order, back):
         gone = saved.pop(name)
