@@ -35,8 +35,10 @@ size_t fdpass_step(int sock, char *data, size_t len)
     struct iovec iov = { .iov_base = data, .iov_len = len };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
+    ssize_t n = recvmsg(sock, &msg, MSG_PEEK | MSG_DONTWAIT);
+
     /* Without room for them the kernel only says that there are some, and maybe too early. */
-    return recvmsg(sock, &msg, MSG_PEEK | MSG_DONTWAIT) > 0 && (msg.msg_flags & MSG_CTRUNC) ? 1 : len;
+    return n <= 0 || (msg.msg_flags & MSG_CTRUNC) ? 1 : (size_t)n;
 }
 
 ssize_t fdpass_recv(int sock, char *data, size_t len, int *fds, size_t *n_fds)

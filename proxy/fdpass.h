@@ -16,9 +16,9 @@
 /* Like send(); the descriptors go with the first byte.  -1: errno. */
 ssize_t fdpass_send(int sock, const char *data, size_t len, const int *fds, size_t n_fds);
 
-/* How much to receive at a time: len, or one byte when descriptors are among the next len bytes.  The
- * kernel joins what was sent before them to what they came with; QEMU reads byte by byte and keeps
- * it apart.  data[len] is overwritten. */
+/* How much to receive at a time: what is there, at most len, or one byte when descriptors are among it.
+ * The kernel joins what was sent before them to what they came with; QEMU reads byte by byte and keeps
+ * it apart.  What arrives behind this look is left to the next one.  data[len] is overwritten. */
 size_t fdpass_step(int sock, char *data, size_t len);
 
 /* Like recv(); *n_fds says how many of fds[FDPASS_MAX] came, which the caller then owns. */
