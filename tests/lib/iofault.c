@@ -8,7 +8,7 @@
  *
  * about files whose name (of the descriptor, without its folder) is NAME.  CALL is "data" (a write of
  * at least LEAST bytes, or zeroing, but for the first sector), "header" (a write to the first sector),
- * "sync" or "unlink".  ACTION is
+ * "sync" or "unlink" (unlinkat).  ACTION is
  *
  *     fail ERRNO   every such call fails
  *     once ERRNO   the first one fails; the file of rules is unlinked by it
@@ -98,7 +98,7 @@ static int fault(const struct call *call)
             pthread_mutex_unlock(&slow_lock);
             return 0;
         }
-        if (strcmp(rule.action, "once") == 0 && unlinkat(AT_FDCWD, getenv("IOFAULT"), 0) != 0)
+        if (strcmp(rule.action, "once") == 0 && unlink(getenv("IOFAULT")) != 0)
             return 0; /* another one was the first */
         return rule.arg;
     }
@@ -158,8 +158,8 @@ int fdatasync(int fd)
     return fails((struct call){ .kind = "sync", .fd = fd }) ? -1 : real(fd);
 }
 
-int unlink(const char *path)
+int unlinkat(int dirfd, const char *path, int flags)
 {
-    REAL(unlink);
-    return fails((struct call){ .kind = "unlink", .path = path }) ? -1 : real(path);
+    REAL(unlinkat);
+    return fails((struct call){ .kind = "unlink", .path = path }) ? -1 : real(dirfd, path, flags);
 }

@@ -357,6 +357,33 @@ KILLS = [
 ]
 
 
+def test_nothing_is_unlinked_before_all_disks_are_done(t):
+    """The proxy is killed between two unlinks, and the next one does the second."""
+    faults = faulty.Faults(t, "proxy")
+    p = hostile.vm.Proxy(t, oracle.make_disks(t.dir, ("qcow2", "qcow2")))
+    p.start(env={"LD_PRELOAD": str(faulty.library(t)), "IOFAULT": str(faults.path),
+                 "ASAN_OPTIONS": "verify_asan_link_order=0"})
+    p.serial.wait_tick(4)
+    one, two = scene.row(p, "one", "two")
+    first, second = (disk["image"] for disk in two.info["disks"])
+    faults.rules(("hold", 0, "unlink", second))
+    p.qmp.send("snapshot-delete", {"name": "two", "direction": "stream"})
+    harness.poll(lambda: not os.path.exists(first), 20, "the first unlink")
+    assert os.path.exists(second), f"{second} is gone"
+    record = scene.state(p)
+    harness.equal([s["name"] for s in record["snapshots"]], ["one"], "snapshots on record")
+    layers = {layer["real"] for layer in record["layers"].values()}
+    assert not {first, second} & layers, layers
+    p.kill()
+    faults.mend()
+    p.start()
+    harness.poll(lambda: not os.path.exists(second), 20, "the second unlink")
+    one.same(p)
+    scene.revert(p, one)
+    p.serial.wait_more(3)
+    scene.tidy(p)
+
+
 TESTS = [test for name, test in list(globals().items()) if name.startswith("test_")] + KILLS
 
 
