@@ -111,6 +111,22 @@ static void delete_disclaim(const struct delete *delete, const struct delete_mer
     }
 }
 
+/* With cache=unsafe QEMU flushes nothing, and the record must not follow what a power cut undoes. */
+static void delete_sync_unflushed(struct delete *delete, const struct delete_merge *at)
+{
+    bool commit = at->merge.direction == MERGE_COMMIT;
+    const struct graph_node *node = graph_node_find(delete->world->graph, commit ? at->parent_node
+                                                                                 : at->child_node);
+    const char *layer = commit ? at->merge.parent : at->merge.child;
+
+    if (!node || !json_is_true(json_object_get(json_object_get(node->info, "cache"), "no-flush")))
+        return;
+    plan_add(delete->plan, step_deed("file-sync", layer,
+                                     json_pack("{s:O}", "file",
+                                               json_object_get(state_layer(delete->now, layer),
+                                                               "real"))));
+}
+
 /* QEMU writes the header before the tables that it leads to, unless it is told to flush these first;
  * a job that follows the guest does that by itself (block/mirror.c, mirror_flush).  "reopen", with
  * nothing to change, flushes and says when it cannot; "flush" says nothing. */
@@ -125,6 +141,7 @@ static void delete_flush(struct delete *delete, const struct delete_merge *at)
     plan_add(delete->plan, step_command("flush", "qemu", delete_target(at), "human-monitor-command",
                                         json_pack("{s:s}", "command-line", line),
                                         json_pack("{s:s}", "is", "any")));
+    delete_sync_unflushed(delete, at);
 }
 
 json_t *delete_expect(const struct delete *delete, const struct vm_disk *disk)
@@ -179,6 +196,8 @@ static void delete_end_merge(struct delete *delete, const struct delete_merge *a
     json_object_set_new(step, "no-return", json_true());
     plan_add(delete->plan, step);
     plan_add(delete->plan, planner_dismiss_job(at->job));
+    if (!delete_is_pending(at))
+        delete_sync_unflushed(delete, at);
     if (!at->disk)
         delete_side_close(delete, at);
     delete_record(delete, at);

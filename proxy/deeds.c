@@ -178,6 +178,20 @@ static bool deed_files_sync(const json_t *args, json_t **result, struct err *err
     return true;
 }
 
+static bool deed_file_sync(const json_t *args, json_t **result, struct err *err)
+{
+    const char *path = state_str(args, "file");
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    bool ok = fd >= 0 && deed_sync(fd, path, err);
+
+    (void)result;
+    if (fd < 0)
+        durable_errno(err, errno, "open", path);
+    else
+        close(fd);
+    return ok;
+}
+
 static bool deed_file_remove(const json_t *args, json_t **result, struct err *err)
 {
     (void)result;
@@ -214,6 +228,7 @@ static const struct {
     { "memory-check", deed_memory_check },
     { "layers-freeze", deed_layers_freeze },
     { "files-sync", deed_files_sync },
+    { "file-sync", deed_file_sync },
     { "file-remove", deed_file_remove },
     { "files-remove", deed_files_remove },
 };

@@ -12,7 +12,8 @@
  *   memory-seal     { file } -> { size, xxh3 }      durable from here on
  *   memory-check    { file, size, xxh3 }            the file is what was sealed
  *   layers-freeze   { layers: {id: path} } -> { id: print }
- *   files-sync      { files: [path] }               what QEMU has written is on the disk
+ *   files-sync      { files: [path] }               what QEMU has written is on the disk, if it can be
+ *   file-sync       { file }                        it is on the disk
  *   file-remove     { file }
  *   files-remove    { files: [path] }               all of them, then the first error
  *   inspect         { files: [path], folders: [path], pid? } -> { files, rooms, open? }   (policy/world.h)

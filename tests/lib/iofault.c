@@ -158,6 +158,12 @@ int fdatasync(int fd)
     return fails((struct call){ .kind = "sync", .fd = fd }) ? -1 : real(fd);
 }
 
+int fsync(int fd)
+{
+    REAL(fsync);
+    return fails((struct call){ .kind = "sync", .fd = fd }) ? -1 : real(fd);
+}
+
 int unlinkat(int dirfd, const char *path, int flags)
 {
     REAL(unlinkat);

@@ -146,7 +146,7 @@ static void step_check_writes(const struct planner_world *world, const json_t *p
     if (strcmp(name, "overlay-create") == 0 || strcmp(name, "memory-create") == 0 ||
         strcmp(name, "file-remove") == 0 || strcmp(name, "memory-seal") == 0)
         assert_new_file(world->state, state_str(args, "file"));
-    if (strcmp(name, "files-sync") == 0)
+    if (strcmp(name, "files-sync") == 0 || strcmp(name, "file-sync") == 0)
         return; /* changes nothing */
     json_array_foreach(json_object_get(args, "files"), i, path)
         assert_old_file(world->state, json_object_get(plan, "after"), json_string_value(path));

@@ -338,7 +338,7 @@ static void merges_step(struct merges_model *model, const json_t *step)
         model->stopped = step_is(step, "stop");
     } else if (step_is(step, "files-sync")) {
         merges_sync(model, args);
-    } else if (!step_is(step, "files-remove")) {
+    } else if (!step_is(step, "files-remove") && !step_is(step, "file-sync")) {
         fail_msg("a delete has the step %s", state_str(step, "step"));
     }
     merges_check_contents(model);

@@ -74,6 +74,8 @@ static const char *graph_add_chain(json_t *nodes, const json_t *disk)
         json_object_update_existing(json_object_get(added, "image"), link); /* virtual-size */
         if (json_object_get(link, "dirty-bitmaps"))
             json_object_set(added, "dirty-bitmaps", json_object_get(link, "dirty-bitmaps"));
+        json_object_set_new(added, "cache", json_pack("{s:b}", "no-flush",
+                                                      json_is_true(json_object_get(link, "no-flush"))));
         children = json_object_get(added, "children");
         if (below)
             json_array_append_new(children, json_pack("{s:s, s:s}", "child", "backing",

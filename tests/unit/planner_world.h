@@ -22,7 +22,7 @@ struct planner_world {
     json_t *state;
     json_t *vm;                 /* [{ key (none: no disk has it), device, qdev, ro?, filter?,
                                  *    chain: [{ node, drv, file, protocol?, virtual-size?,
-                                 *              dirty-bitmaps?, filter? (above it),
+                                 *              dirty-bitmaps?, no-flush?, filter? (above it),
                                  *              below? (node of another chain) }] }] */
     struct args *args;
     struct args_disks disks;

@@ -48,6 +48,39 @@ static void middle_layers_are_committed_into_those_below(void **state)
     world_free(world);
 }
 
+/* cache=unsafe: QEMU says that it has flushed, and has not. */
+static void what_qemu_does_not_flush_is_synced(void **state)
+{
+    struct planner_world *world = world_with(WORLD_DRIVES, 2);
+    json_t *link = json_array_get(json_object_get(json_array_get(world->vm, 0), "chain"), 2), *plan;
+
+    (void)state;
+    assert_string_equal(state_str(link, "file"), "/i/a.qcow2");
+    json_object_set_new(link, "no-flush", json_true());
+    world_graph(world);
+    plan = world_plan(world, planner_delete, "{'name': 's1'}");
+    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync flush file-sync flush "
+                       "job-finalize job-dismiss header-check check-disk state-write "
+                       "job-finalize job-dismiss header-check check-disk state-write "
+                       "check-disks layers-freeze state-write! blockdev-del? blockdev-del? "
+                       "files-remove?");
+    assert_json_is(json_object_get(plan_step(plan, "file-sync", 0), "args"),
+                   "{'file': '/i/a.qcow2'}");
+    json_decref(plan);
+    world_free(world);
+    world = world_with(WORLD_DRIVES, 1);
+    link = json_array_get(json_object_get(json_array_get(world->vm, 0), "chain"), 1);
+    json_object_set_new(link, "no-flush", json_true());
+    world_graph(world);
+    plan = world_plan(world, planner_delete, "{'name': 's1'}");
+    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-complete "
+                       "job-dismiss file-sync check-disk state-write job-complete job-dismiss "
+                       "check-disk state-write cont check-disks layers-freeze state-write! "
+                       "blockdev-del? blockdev-del? files-remove?");
+    json_decref(plan);
+    world_free(world);
+}
+
 static void active_layer_is_committed_into_the_one_below(void **state)
 {
     struct planner_world *world = world_with(WORLD_NODES, 1);
@@ -298,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(middle_layers_are_committed_into_those_below),
+        cmocka_unit_test(what_qemu_does_not_flush_is_synced),
         cmocka_unit_test(active_layer_is_committed_into_the_one_below),
         cmocka_unit_test(records_on_the_way_say_which_disks_are_done),
         cmocka_unit_test(cancelled_merges_leave_the_mark_to_what_has_moved),
