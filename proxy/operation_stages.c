@@ -136,7 +136,9 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
             operation_enter(op, STAGE_RECOVER);
             return;
         }
-        operation_close_journal(op);
+        /* Until the revert has one of its own it says that the guest was running. */
+        if (op->stage != STAGE_SAVE_AS)
+            operation_close_journal(op);
         operation_stage_done(op);
         return;
     case RUNNER_UNDONE:
@@ -328,6 +330,8 @@ static void operation_collected(void *arg, bool ok, struct world *world, struct 
     }
     if (op->stage == STAGE_SAVE_AS || op->stage == STAGE_MAIN)
         op->was_running |= strcmp(world_status(&op->world), "running") == 0;
+    if (op->stage == STAGE_MAIN && op->was_running)
+        plan_set_running(op->plan, "running"); /* before it was stopped to be saved */
     args = json_pack("{s:O, s:b}", "steps", json_object_get(op->plan, "steps"), "dry-run",
                      op->dry_run && op->stage != STAGE_RECOVER);
     worker_run(op->daemon->worker, deed_preflight, args, operation_preflight_cb,

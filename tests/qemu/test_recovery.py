@@ -22,11 +22,12 @@ from scene import harness, oracle, qmp, vm
 
 SEED = os.environ.get("SEED", "1")
 STEPS = os.environ.get("STEPS", "3")
-MOST = 20                               # no operation has as many steps here
+MOST = 40                               # no operation has as many steps here
 OPERATIONS = {
-    "snapshot-create": {"name": "s2"},
-    "snapshot-revert": {"name": "s1", "discard": True},
-    "snapshot-delete": {"name": "s1"},
+    "create": ("snapshot-create", {"name": "s2"}),
+    "revert": ("snapshot-revert", {"name": "s1", "discard": True}),
+    "revert that saves first": ("snapshot-revert", {"name": "s1", "save-as": "s2"}),
+    "delete": ("snapshot-delete", {"name": "s1"}),
 }
 
 
@@ -135,11 +136,11 @@ def ends_or_stands(p, steps, sent):
                 return True
 
 
-def breaks(s, command, step, kind):
+def breaks(s, operation, step, kind):
     """Breaks the operation behind its nth step; false when it has no such step."""
     p, steps = s.p, s.steps
     steps.hold(step)
-    sent = p.qmp.send(command, OPERATIONS[command])
+    sent = p.qmp.send(*OPERATIONS[operation])
     if not ends_or_stands(p, steps, sent):
         return None
     name = steps.lines[-1].rsplit(" ", 1)[1]
@@ -165,9 +166,9 @@ def breaks(s, command, step, kind):
     return name
 
 
-def check_after(s, command, kind, name):
+def check_after(s, operation, kind, name):
     p = s.p
-    reverted = s.saved["s1"].count if command == "snapshot-revert" else None
+    reverted = s.saved["s1"].count if operation.startswith("revert") else None
     s.again()
     if kind == "alone" or kind == "later":
         p.serial.wait_more(4)           # it lives
@@ -188,40 +189,41 @@ def check_after(s, command, kind, name):
     s.finish()
 
 
-def chosen(command, kind):
+def chosen(operation, kind):
     """The steps to break behind."""
     if STEPS == "all":
         return range(1, MOST)
     if "," in STEPS or int(STEPS) > 9:
         return [int(step) for step in STEPS.split(",")]
-    return sorted(random.Random(f"{SEED} {command} {kind}").sample(range(1, 16), int(STEPS)))
+    return sorted(random.Random(f"{SEED} {operation} {kind}").sample(
+        range(1, 30 if "first" in operation else 16), int(STEPS)))
 
 
-def each_step(t, command, kind):
+def each_step(t, operation, kind):
     """The operation, broken behind steps of it; what went wrong, and where."""
     bad, tried = {}, 0
-    for step in chosen(command, kind):
+    for step in chosen(operation, kind):
         s = Scene(t, step)
-        name = breaks(s, command, step, kind)
+        name = breaks(s, operation, step, kind)
         if name is None:
             s.kill_all(True)
             continue
         tried += 1
         try:
-            check_after(s, command, kind, name)
+            check_after(s, operation, kind, name)
         except (AssertionError, qmp.QmpError, qmp.Closed, OSError) as error:
             bad[f"{step} {name}"] = f"{type(error).__name__}: {error}"
             t.note(f"{kind} {step} {name}: {error}")
             s.kill_all(s.p.process is not None)
-    assert tried, f"{command} has none of the steps {list(chosen(command, kind))}"
-    harness.equal(bad, {}, f"{command}, {kind}")
+    assert tried, f"{operation} has none of the steps {list(chosen(operation, kind))}"
+    harness.equal(bad, {}, f"{operation}, {kind}")
 
 
-def make(command, kind):
+def make(operation, kind):
     def test(t):
-        each_step(t, command, kind)
+        each_step(t, operation, kind)
     test.timeout = 600
-    test.__name__ = f"test_{command.replace('-', '_')}_broken_{kind}"
+    test.__name__ = f"test_{operation.replace(' ', '_')}_broken_{kind}"
     return test
 
 
@@ -306,7 +308,7 @@ def test_overlays_with_data_are_never_removed(t):
 TESTS = [test_a_start_right_behind_a_kill, test_a_create_that_is_taken_back_when_the_proxy_dies,
          test_overlays_with_data_are_never_removed,
          test_a_proxy_that_dies_while_memory_is_saved]
-TESTS += [make(command, kind) for command in OPERATIONS
+TESTS += [make(operation, kind) for operation in OPERATIONS
           for kind in ("cold", "qemu", "alone", "later")]
 
 
