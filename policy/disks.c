@@ -222,18 +222,19 @@ bool disks_select(const struct world *world, const json_t *names, struct vm_disk
     return ok;
 }
 
+bool disks_refuse_job(const json_t *job, struct err *err)
+{
+    const char *id = state_str(job, "id"), *type = state_str(job, "type");
+
+    err_set(err, REASON_JOB_RUNNING, "Job '%s' (%s) is there: wait for its end and dismiss it",
+            id ? id : "?", type ? type : "?");
+    err_name(err, "job", id);
+    return false;
+}
+
 bool disks_check_jobs(const struct world *world, struct err *err)
 {
-    json_t *job;
-    size_t i;
+    const json_t *first = json_array_get(world->jobs, 0);
 
-    json_array_foreach(world->jobs, i, job) {
-        const char *id = state_str(job, "id"), *type = state_str(job, "type");
-
-        err_set(err, REASON_JOB_RUNNING, "Job '%s' (%s) is there: wait for its end and dismiss it",
-                id ? id : "?", type ? type : "?");
-        err_name(err, "job", id);
-        return false;
-    }
-    return true;
+    return !first || disks_refuse_job(first, err);
 }

@@ -70,6 +70,8 @@ bool disks_check_all(const struct world *world, const json_t *state, struct err 
 bool disks_check_frozen(const struct world *world, const json_t *state, const char *layer,
                         struct err *err);
 
+/* False, and says which job is in the way. */
+bool disks_refuse_job(const json_t *job, struct err *err);
 /* No other job works on the VM's disks. */
 bool disks_check_jobs(const struct world *world, struct err *err);
 

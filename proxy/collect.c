@@ -9,6 +9,7 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/deeds.h"
+#include "proxy/jobs.h"
 
 /* As long as a step of a plan may stay unanswered. */
 #define COLLECT_TIMEOUT_S 30
@@ -234,6 +235,38 @@ static void collect_answers(struct collect *collect)
     collect_inspect(collect);
 }
 
+static link_reply_cb collect_answer_cb;
+
+static void collect_ask(struct collect *collect, enum collect_query query)
+{
+    json_t *flat = query == COLLECT_NODES ? json_pack("{s:b}", "flat", 1) : NULL;
+
+    collect->outstanding++;
+    collect->slots[query] = (struct collect_slot){ collect, query };
+    link_send_command(vm_main(collect->daemon->vm), collect_query_name[query], flat, -1,
+                      collect_answer_cb, &collect->slots[query]);
+    json_decref(flat);
+}
+
+/* QEMU dies when it is asked for its nodes while a stream is listed that has ended
+ * (policy/planner_delete_steps.c).  Those of clients may stay until they are dismissed. */
+static bool collect_check_jobs(struct collect *collect)
+{
+    json_t *job;
+    size_t i;
+
+    json_array_foreach(collect->answers[COLLECT_JOBS], i, job) {
+        const char *type = state_str(job, "type"), *status = state_str(job, "status");
+
+        if (!type || strcmp(type, "stream") != 0 || jobs_is_internal(state_str(job, "id")))
+            continue;
+        /* An operation would be refused for it anyway, and it may end right now. */
+        if (collect->daemon->operation || !status || strcmp(status, "concluded") == 0)
+            return disks_refuse_job(job, &collect->err);
+    }
+    return true;
+}
+
 static void collect_answer_cb(void *arg, enum link_answer answer, const char *text, size_t len,
                               const struct message_reply *reply)
 {
@@ -250,7 +283,12 @@ static void collect_answer_cb(void *arg, enum link_answer answer, const char *te
         err_set(&collect->err, REASON_UNEXPECTED_ANSWER, "QEMU did not answer %s",
                 collect_query_name[slot->query]);
     collect->answers[slot->query] = value;
-    if (--collect->outstanding == 0)
+    collect->outstanding--;
+    if (slot->query == COLLECT_JOBS && !collect->err.set && collect_check_jobs(collect))
+        for (int i = 0; i < COLLECT__COUNT; i++)
+            if (i != COLLECT_JOBS)
+                collect_ask(collect, (enum collect_query)i);
+    if (collect->outstanding == 0)
         collect_answers(collect);
 }
 
@@ -290,15 +328,7 @@ struct collect *collect_start(struct daemon *daemon, const json_t *state, bool w
     collect->watchdog = event_new(daemon->base, -1, 0, collect_watchdog_cb, collect);
     if (!collect->watchdog || event_add(collect->watchdog, &limit) < 0)
         abort();
-    collect->outstanding = COLLECT__COUNT;
-    for (int i = 0; i < COLLECT__COUNT; i++) {
-        json_t *flat = i == COLLECT_NODES ? json_pack("{s:b}", "flat", 1) : NULL;
-
-        collect->slots[i] = (struct collect_slot){ collect, (enum collect_query)i };
-        link_send_command(vm_main(daemon->vm), collect_query_name[i], flat, -1, collect_answer_cb,
-                          &collect->slots[i]);
-        json_decref(flat);
-    }
+    collect_ask(collect, COLLECT_JOBS);
     return collect;
 }
 

@@ -102,6 +102,7 @@ static void daemon_vm_event(void *arg, const char *text, size_t len,
 {
     struct daemon *daemon = arg;
 
+    operation_event(daemon, reply);
     session_event(daemon, text, len, reply);
     observer_event(daemon->observer, reply);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "policy/observe.h"
+#include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/collect.h"
 #include "proxy/jobs.h"
@@ -271,7 +272,8 @@ static void observer_collected(void *arg, bool ok, struct world *world, struct e
     if (ok) {
         names = observer_record(observer, world);
         world_clear(world);
-    } else if (++observer->tries < OBSERVER_TRIES && vm_main(observer->daemon->vm)) {
+    } else if (strcmp(err->reason, REASON_JOB_RUNNING) != 0 && ++observer->tries < OBSERVER_TRIES &&
+               vm_main(observer->daemon->vm)) {
         observer_begin(observer);
         return;
     } else {
@@ -354,15 +356,20 @@ void observer_hold(struct observer *observer, struct slot *slot, const char *lin
     observer_look(observer, observer_held_cb, held);
 }
 
+/* A job that is not dismissed by itself keeps QEMU from being looked at for so long (collect.c). */
 void observer_event(struct observer *observer, const struct message_reply *reply)
 {
+    bool change = strcmp(reply->event, "JOB_STATUS_CHANGE") == 0;
+    const char *status;
     json_t *data;
 
-    if (strcmp(reply->event, "BLOCK_JOB_COMPLETED") != 0 &&
+    if (!change && strcmp(reply->event, "BLOCK_JOB_COMPLETED") != 0 &&
         strcmp(reply->event, "BLOCK_JOB_CANCELLED") != 0)
         return;
     data = json_loadb(reply->value.at, reply->value.len, 0, NULL);
-    if (!jobs_is_internal(state_str(data, "device")))
+    status = state_str(data, "status");
+    if (!jobs_is_internal(state_str(data, change ? "id" : "device")) &&
+        (!change || (status && strcmp(status, "null") == 0)))
         observer_look(observer, NULL, NULL);
     json_decref(data);
 }

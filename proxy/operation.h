@@ -32,6 +32,8 @@ void operation_refuse(const struct operation *operation, const char *command, st
 /* The client of the slot has gone.  True: the slot was an operation's, and is freed. */
 bool operation_abandon(struct daemon *daemon, struct slot *slot);
 
+/* Tells the operation that runs of an event of the VM. */
+void operation_event(struct daemon *daemon, const struct message_reply *reply);
 /* Does the event only tell of an operation's own steps? */
 bool operation_hides_event(struct daemon *daemon, const struct message_reply *reply);
 

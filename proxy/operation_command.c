@@ -230,6 +230,19 @@ void operation_command(struct daemon *daemon, struct slot *slot, const struct me
     json_decref(arguments);
 }
 
+void operation_event(struct daemon *daemon, const struct message_reply *reply)
+{
+    struct operation *op = daemon->operation;
+    bool cancelled = strcmp(reply->event, "BLOCK_JOB_CANCELLED") == 0;
+    json_t *data;
+
+    if (!op || !op->runner || (!cancelled && strcmp(reply->event, "BLOCK_JOB_COMPLETED") != 0))
+        return;
+    data = json_loadb(reply->value.at, reply->value.len, 0, NULL);
+    runner_job_ended(op->runner, data, cancelled);
+    json_decref(data);
+}
+
 bool operation_hides_event(struct daemon *daemon, const struct message_reply *reply)
 {
     bool job = strcmp(reply->event, "JOB_STATUS_CHANGE") == 0;

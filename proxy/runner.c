@@ -256,6 +256,7 @@ struct runner *runner_new(struct event_base *base, json_t *plan,
     runner->standstill = standstill;
     runner->plan = json_incref(plan);
     runner->list = json_incref(json_object_get(plan, "steps"));
+    runner->ended = json_array();
     runner->committed = json_is_true(json_object_get(plan, "forward-only"));
     runner->turn = event_new(base, -1, 0, runner_turn_cb, runner);
     runner->watchdog = event_new(base, -1, 0, runner_watchdog_cb, runner);
@@ -278,6 +279,7 @@ void runner_free(struct runner *runner)
     event_free(runner->watchdog);
     json_decref(runner->plan);
     json_decref(runner->list);
+    json_decref(runner->ended);
     json_decref(runner->replies);
     free(runner->parts);
     err_clear(&runner->err);

@@ -72,6 +72,10 @@ bool runner_cancel(struct runner *runner);
 /* Writes the journal anew: the plan has changed in a way that a restart has to know. */
 bool runner_write_journal(struct runner *runner, struct err *err);
 
+/* A block job has ended: data of BLOCK_JOB_COMPLETED or BLOCK_JOB_CANCELLED, borrowed.  For steps that
+ * wait for the end of a job which QEMU dismisses by itself. */
+void runner_job_ended(struct runner *runner, const json_t *data, bool cancelled);
+
 bool runner_committed(const struct runner *runner);
 
 #endif

@@ -36,6 +36,7 @@ struct runner {
     unsigned tries;
     struct err err;             /* why it is being undone */
     struct err refusal;         /* of the step's action */
+    json_t *ended;              /* jobs that have, as query-jobs would list them */
     json_t *replies;            /* answers of a verification that asks several queries */
     unsigned outstanding;
     unsigned poll_ms;

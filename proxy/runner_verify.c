@@ -20,6 +20,36 @@ void runner_take_refusal(struct runner *runner, struct err *err)
     err_move(err, &runner->refusal);
 }
 
+void runner_job_ended(struct runner *runner, const json_t *data, bool cancelled)
+{
+    json_t *job = json_pack("{s:O, s:O, s:s, s:O, s:O}", "id", json_object_get(data, "device"), "type",
+                            json_object_get(data, "type"), "status", "concluded",
+                            "current-progress", json_object_get(data, "offset"), "total-progress",
+                            json_object_get(data, "len"));
+
+    if (!job)
+        return; /* it is no such event */
+    if (json_object_get(data, "error"))
+        json_object_set(job, "error", json_object_get(data, "error"));
+    else if (cancelled)
+        json_object_set_new(job, "error", json_string("It was cancelled"));
+    json_array_insert_new(runner->ended, 0, job); /* an id may come again */
+}
+
+/* new: the jobs, and those that QEMU lists no more although the step waits to see how they ended. */
+static json_t *runner_jobs(const struct runner *runner, const json_t *expect, const json_t *reply)
+{
+    json_t *all = json_copy((json_t *)reply), *in = json_object_get(expect, "in"), *word, *job;
+    size_t i;
+
+    json_array_foreach(in, i, word)
+        if (strcmp(json_string_value(word), "null") == 0)
+            return all; /* it may be gone */
+    json_array_foreach(runner->ended, i, job)
+        json_array_append(all, job);
+    return all;
+}
+
 static void runner_verdict(struct runner *runner, const json_t *reply)
 {
     const json_t *step = runner_current(runner);
@@ -80,7 +110,13 @@ static void runner_query_cb(void *arg, enum link_answer answer, const char *text
     if (--runner->outstanding > 0)
         return;
     if (json_array_size(runner->replies) == 1) {
+        const json_t *expect = json_object_get(runner_current(runner), "expect");
+
         whole = json_incref(json_array_get(runner->replies, 0));
+        if (json_is_array(whole) && strcmp(expect_query(expect), "query-jobs") == 0) {
+            json_decref(whole);
+            whole = runner_jobs(runner, expect, json_array_get(runner->replies, 0));
+        }
     } else {
         whole = json_object();
         for (size_t i = 0; i < RUNNER_QUERIES; i++)

@@ -4,6 +4,7 @@
 the guest is ever lost."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -152,7 +153,9 @@ def human(t, line):
             s.sendall(text)
             said = b""
             while not said.endswith(b"(qemu) "):
-                said += s.recv(4096)
+                more = s.recv(4096)
+                assert more, f"QEMU has ended behind {line}"
+                said += more
         return said.decode()
 
 
@@ -220,6 +223,46 @@ def test_two_disks_one_of_which_has_gone_back(t):
     guest_goes_on(p, recovery_held(p))
     steps.go()
     boots_from(p, host_goes_down(p))
+    p.serial.wait_round()
+    scene.tidy(p)
+
+
+# --- a stream that has ended
+
+def test_a_stream_that_has_ended_is_nowhere_to_be_seen(t):
+    """As long as it waits to be dismissed its filter has no image, and QEMU dies when somebody asks for
+    its nodes: a client, a person at the monitor, the proxy that comes after a killed one."""
+    p, steps = hostile.stepped(t, args=["-monitor", f"unix:{t.path('human')},server=on,wait=off"])
+    root, a, _b, c = scene.row(p, "root", "a", "b", "c")
+    steps.hold("job-finalize")
+    sent = p.qmp.send("snapshot-delete", {"name": "b", "direction": "stream"})
+    steps.held()
+    assert "qsnap-" in human(t, "info block -n"), "no nodes"
+    steps.go()
+    assert "return" in (reply := p.qmp.reply(sent, 20)), reply
+    steps.hold("block-stream")
+    sent = p.qmp.send("snapshot-delete", {"name": "a", "direction": "stream"})
+    steps.held()
+    job = re.search(r"qsnap-stream[\w-]+", human(t, "info block-jobs")).group()
+    human(t, f"block_job_cancel -f {job}")
+    assert "qsnap-" in human(t, "info block -n"), "no nodes"
+    steps.go()
+    error = p.qmp.reply(sent, 20)["error"]
+    assert "not found" in error["desc"], error
+    steps.hold("job-finalize")
+    p.qmp.send("snapshot-delete", {"name": "a", "direction": "stream"})
+    steps.held()
+    p.kill()
+    steps.go()
+    mark = scene.Mark(p)
+    p.start()
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 10, "the recovery")
+    mark.went_on()
+    for saved in (root, c):
+        saved.same(p)
+    if "a" in scene.names(p):
+        scene.drop(p, a, root, c)
+    harness.equal(scene.names(p), ["root", "c"], "snapshots")
     p.serial.wait_round()
     scene.tidy(p)
 

@@ -129,6 +129,31 @@ def test_a_job_that_is_taken_back_changes_nothing(t):
     zero.untouched()
 
 
+def test_a_stream_that_waits_to_be_dismissed(t):
+    """Until then QEMU does not survive to be asked for its nodes."""
+    p = byhand.machine(t, formats=("qcow2", "qcow2"))
+    zero, one = scene.row(p, "zero", "one")
+    base = next(n["node-name"] for n in p.command("query-named-block-nodes", flat=True)
+                if n["file"] == one.info["disks"][0]["image"] and n["drv"] == "qcow2")
+    p.command("block-stream", {"job-id": "mine", "device": "d0", "base-node": base,
+                               "auto-dismiss": False})
+    p.qmp.wait_event("BLOCK_JOB_COMPLETED")
+    mark = scene.Mark(p)
+    for command, args in (("snapshot-create", {"name": "two"}), ("snapshot-delete", {"name": "one"}),
+                          ("snapshot-revert", {"name": "one", "discard": True, "dry-run": True})):
+        error = p.qmp.refused(command, args)
+        harness.equal(error.reason, "job-running", command)
+        assert "mine" in error.desc, error.desc
+    byhand.by_file(p, "d1", p.folder / "own.qcow2", node="own")
+    mark.went_on()
+    p.command("job-dismiss", {"id": "mine"})
+    harness.poll(lambda: "own" in scene.names(p), 10, "the client's snapshot to be on record")
+    two = scene.create(p, "two")
+    for saved in (zero, one, two):
+        scene.revert(p, saved)
+    p.serial.wait_round()
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test for name, test in list(globals().items())
                           if name.startswith("test_")]))

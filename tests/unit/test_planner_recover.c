@@ -64,7 +64,7 @@ static void jobs_are_ended_and_then_the_guest_goes_on(void **state)
     json_array_append_new(world->w.jobs, json_text("{'id': 'b0', 'type': 'backup'}"));
     world_status_set(world, "paused");
     recovery = recover(world, plan, false);
-    assert_steps(recovery, "cancel-commit job-dismiss");
+    assert_steps(recovery, "cancel-commit job-dismiss?");
     assert_json_is(step_arguments(plan_step(recovery, "cancel-commit", 0)),
                    "{'device': 'qsnap-commit-L5', 'force': true}");
     assert_true(json_is_true(json_object_get(recovery, "again")));

@@ -283,6 +283,62 @@ static void cancelling_takes_back_what_was_done(void **state)
     runner_fake_free(fake);
 }
 
+/* ---- jobs that QEMU dismisses by itself ---- */
+
+struct job_end {
+    struct runner_fake *fake;
+    const char *data;           /* of the event */
+    bool cancelled;
+};
+
+/* When QEMU is asked for its jobs the event is there already, and the job is not. */
+static void job_ends(struct fake_qemu *qemu, const char *query, void *arg)
+{
+    const struct job_end *job_end = arg;
+    json_t *data;
+
+    if (strcmp(query, "query-jobs") != 0)
+        return;
+    json_object_clear(json_object_get(qemu->vm, "jobs"));
+    data = json_text(job_end->data);
+    runner_job_ended(job_end->fake->runner, data, job_end->cancelled);
+    json_decref(data);
+}
+
+static void finalize(struct job_end job_end, enum runner_end end, const char *word)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+    json_t *plan = plan_new("test", "s1");
+
+    job_end.fake = fake;
+    job_is(fake->qemu, "j1", "pending", 1, 1);
+    fake->qemu->asked = job_ends;
+    fake->qemu->asked_arg = &job_end;
+    plan_add(plan, step_command("end", "qemu", NULL, "job-finalize", json_pack("{s:s}", "id", "j1"),
+                                expect_job("j1", "concluded")));
+    runner_fake_run(fake, plan);
+    assert_end(fake, end, word ? REASON_QEMU_FAILED : NULL);
+    if (word && !strstr(fake->err.desc, word))
+        fail_msg("'%s' is not in '%s'", word, fake->err.desc);
+    runner_fake_free(fake);
+}
+
+static void what_became_of_a_job_tells_its_event(void **state)
+{
+    (void)state;
+    finalize((struct job_end){ .data = "{'device': 'j1', 'type': 'stream', 'len': 1, 'offset': 1}" },
+             RUNNER_DONE, NULL);
+    finalize((struct job_end){ .data = "{'device': 'j1', 'type': 'stream', 'len': 1, 'offset': 0,"
+                                       " 'error': 'No space left on device'}" },
+             RUNNER_UNDONE, "No space left on device");
+    finalize((struct job_end){ .data = "{'device': 'j1', 'type': 'stream', 'len': 1, 'offset': 0}",
+                               .cancelled = true },
+             RUNNER_UNDONE, "cancelled");
+    finalize((struct job_end){ .data = "{'device': 'j2', 'type': 'stream', 'len': 1, 'offset': 1}" },
+             RUNNER_UNDONE, "gone");
+    finalize((struct job_end){ .data = "{'device': 5}" }, RUNNER_UNDONE, "gone");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +357,7 @@ int main(void)
         cmocka_unit_test(step_that_never_works_is_the_end),
         cmocka_unit_test(lenient_step_may_fail),
         cmocka_unit_test(cancelling_takes_back_what_was_done),
+        cmocka_unit_test(what_became_of_a_job_tells_its_event),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
