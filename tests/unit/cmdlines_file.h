@@ -14,7 +14,8 @@
  *   late      QMP commands for when the first process has ended, one a field
  *   reason    of a refusal: its word; `argument`: what it names; `says`: a part of its sentence
  *   why       why it is so
- *   start     here: the line can be started on a test machine; test_cmdlines.py does
+ *   start     the line can be started on a test machine, and test_cmdlines.py does; what comes of it: here
+ *             (a revert), or the reason by which snapshot-create refuses for what is not in the line
  */
 #ifndef TESTS_UNIT_CMDLINES_FILE_H
 #define TESTS_UNIT_CMDLINES_FILE_H
