@@ -305,9 +305,9 @@ static bool check_user(const struct args *args, const json_t *commands, struct e
     return true;
 }
 
-bool args_late_apply(struct args *args, const char *late_dir, json_t *commands, struct err *err)
+bool args_late_apply(struct args *args, const char *prefix, json_t *commands, struct err *err)
 {
-    struct args_late late = { .args = args, .dir = late_dir, .commands = commands };
+    struct args_late late = { .args = args, .prefix = prefix, .commands = commands };
     size_t step = 1;
 
     say_default_serial(args);

@@ -41,11 +41,11 @@ static bool bind_aside(struct args_late *late, struct qemuopts *opts)
     const char *path = qemuopts_get(opts, "path");
     ARGS_AUTO_TEXT aside = NULL;
 
-    if (!late->dir || !path || qemuopts_get(opts, "fd") ||
+    if (!late->prefix || !path || qemuopts_get(opts, "fd") ||
         !args_util_same(qemuopts_get(opts, "backend"), "socket") ||
         !qemuopts_get_bool(opts, "server", false) || qemuopts_get_bool(opts, "abstract", false))
         return false;
-    aside = args_util_format("%s/late%u", late->dir, late->made++);
+    aside = args_util_format("%s%u", late->prefix, late->made++);
     if (strlen(aside) >= SUN_PATH_MAX)
         return false;
     json_array_append_new(late->commands, json_pack("{s:{s:s, s:s}}", "rename", "from", aside,

@@ -23,7 +23,7 @@
 #include "policy/args_rewrite.h"
 
 #define DISKS 32
-#define LATE_DIR "/run/aside"
+#define ASIDE "/run/aside/"
 
 static const char *const files[] = { "ci", "documents", "managers", "firmware", "disks", "network",
                                      "characters", "process", NULL };
@@ -84,7 +84,7 @@ static bool trip_rewrite(const struct trip *trip, bool late, char ***argv, json_
     struct disk_rewrite disks[DISKS];
     struct layer_arg layers[DISKS][2];
     struct args_rewrite rw = { .disks = disks, .paused = true, .incoming = true, .late = late,
-                               .late_dir = LATE_DIR };
+                               .late_prefix = ASIDE "late" };
 
     for (size_t i = 0; i < trip->disks.n; i++) {
         const struct args_disk *disk = &trip->disks.v[i];
@@ -266,7 +266,7 @@ static void assert_not_there(const struct trip *trip, const json_t *value)
         return;
     text = strrchr(text, ' ') ? strrchr(text, ' ') + 1 : text;
     for (i = 0; trip->argv[i]; i++) {
-        if (strstr(trip->argv[i], text) && strncmp(text, LATE_DIR, strlen(LATE_DIR)) != 0)
+        if (strstr(trip->argv[i], text) && strncmp(text, ASIDE, strlen(ASIDE)) != 0)
             fail_msg("%s: %s is bound later and stands in %s", trip->entry->name, text,
                      trip->argv[i]);
     }

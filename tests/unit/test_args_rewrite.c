@@ -31,7 +31,7 @@ static bool run_row(const struct row *row, bool late, char **out, json_t **comma
     };
     const struct disk_rewrite disk = { row->key, layers, 3 };
     const struct args_rewrite rw = { .disks = &disk, .n_disks = row->key ? 1 : 0, .late = late,
-                                     .late_dir = "/late" };
+                                     .late_prefix = "/late/late" };
     char **argv;
     bool ok;
 
@@ -253,7 +253,7 @@ static void exclusive_resources_need_replace(void **state)
     (void)state;
 }
 
-static void sockets_need_a_folder_to_stand_aside(void **state)
+static void sockets_need_a_place_to_stand_aside(void **state)
 {
     struct err err = ERR_INIT;
     struct args *args = words_parse("-monitor unix:/m,server=on,wait=off", &err);
@@ -351,7 +351,7 @@ int main(void)
         cmocka_unit_test(disks_move_onto_their_layers),
         cmocka_unit_test(resources_are_bound_later),
         cmocka_unit_test(exclusive_resources_need_replace),
-        cmocka_unit_test(sockets_need_a_folder_to_stand_aside),
+        cmocka_unit_test(sockets_need_a_place_to_stand_aside),
         cmocka_unit_test(waiting_process_is_asked_for_once),
         cmocka_unit_test(users_own_state_to_load_is_refused),
         cmocka_unit_test(every_disk_keeps_its_own_layers),
