@@ -4,7 +4,8 @@ lines made such that they can be started in a test's folder.
 
 Model: a Line is an entry of the corpus.  A Here is a Line for one folder: `words` with images,
 sockets and logs in the folder, free ports, the BIOS's disk instead of a kernel, and TCG; `listens`:
-the addresses at which it is then heard, each with a regular expression for what comes from there.
+the addresses at which it is then heard, each with a regular expression for what comes from there, or
+None where whoever comes stops the guest.
 """
 
 import json
@@ -95,7 +96,7 @@ def join(items):
 class Here:
     def __init__(self, line, folder):
         self.folder, self.listens, self.words, self.made = Path(folder), [], [], 0
-        self.machine = any(name in ("M", "machine") for name, _ in line.options())
+        self.debugger = {value for name, value in line.options() if name == "gdb"}
         fixed = any(name == "object" and "memory-backend" in value for name, value in line.options())
         for name, value in line.options():
             if name in LEFT_OUT:
@@ -187,7 +188,9 @@ class Here:
             value = re.sub(r"((?:telnet|tcp|udp):[\w.]*:|localport=|port=|@[\d.]*:)(\d+)", self._port,
                            value)
             if re.search(r"server(?!=off)", value):
-                self._unix(r"(?:unix:|path=)([^,]+)", value)
+                ident = re.search(r"\bid=([^,]+)", value)
+                stops = ident and f"chardev:{ident[1]}" in self.debugger
+                self._unix(r"(?:unix:|path=)([^,]+)", value, None if stops else b"")
         return value
 
     def _unix(self, pattern, value, want=b""):
@@ -207,7 +210,7 @@ class Here:
 
     def _debugger(self, _found):
         port = free_port()
-        self.listens.append((f"tcp:127.0.0.1:{port}", None))    # who comes there stops the guest
+        self.listens.append((f"tcp:127.0.0.1:{port}", None))
         return f"tcp::{port}"
 
     def _port(self, found):
