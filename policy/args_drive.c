@@ -194,6 +194,13 @@ static char *id_make(const struct place *place, unsigned units, bool cdrom)
     return args_util_format("%s%s%u", place->interface, media, place->unit);
 }
 
+bool args_drive_discards(const struct qemuopts *opts)
+{
+    const char *discard = qemuopts_get(opts, "discard");
+
+    return discard && (strcmp(discard, "unmap") == 0 || strcmp(discard, "on") == 0);
+}
+
 static void disk_fill(struct args_disk *disk, const struct qemuopts *opts)
 {
     const char *format = qemuopts_get(opts, "format");
@@ -206,6 +213,7 @@ static void disk_fill(struct args_disk *disk, const struct qemuopts *opts)
     disk->cdrom = args_util_same(qemuopts_get(opts, "media"), "cdrom");
     disk->read_only = disk->cdrom || qemuopts_get_bool(opts, "read-only", false) ||
                       qemuopts_get_bool(opts, "readonly", false);
+    disk->discard = args_drive_discards(opts);
     disk->attached = true;
 }
 
