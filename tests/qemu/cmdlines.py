@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 # pylint: disable=wrong-import-position
 import oracle
+import vm
 
 CORPUS = Path(__file__).resolve().parent.parent / "data" / "cmdlines"
 # Options without a value, as far as lines that start here have them.
@@ -103,6 +104,8 @@ class Here:
                 continue
             if name == "m" and not fixed:
                 value = "64"
+            if name == "runas" and vm.qemu_version() >= (10,):
+                name, value = "run-with", f"user={value}"
             if name == "s":
                 name, value = "gdb", "tcp::1234"
             self.words += [f"-{name}"] if name else []
