@@ -8,6 +8,7 @@
 #include "policy/planner.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "proxy/collect_places.h"
 #include "proxy/deeds.h"
 
 /* As long as a step of a plan may stay unanswered. */
@@ -22,6 +23,7 @@ enum collect_query {
     COLLECT_MEMORY,
     COLLECT_CAPABILITIES,
     COLLECT_PARAMETERS,
+    COLLECT_DEVICES,
     COLLECT__COUNT
 };
 
@@ -34,6 +36,7 @@ static const char *const collect_query_name[COLLECT__COUNT] = {
     [COLLECT_MEMORY] = "query-memory-size-summary",
     [COLLECT_CAPABILITIES] = "query-migrate-capabilities",
     [COLLECT_PARAMETERS] = "query-migrate-parameters",
+    [COLLECT_DEVICES] = "qom-list",
 };
 
 struct collect_slot {
@@ -203,6 +206,20 @@ static json_t *collect_capabilities(const json_t *list)
     return out;
 }
 
+/* new: id -> true. */
+static json_t *collect_devices(const json_t *list)
+{
+    json_t *out = json_object();
+    json_t *item;
+    size_t i;
+
+    json_array_foreach((json_t *)list, i, item)
+        if (state_str(item, "name") && state_str(item, "type") &&
+            strncmp(state_str(item, "type"), "child<", 6) == 0)
+            json_object_set_new(out, state_str(item, "name"), json_true());
+    return out;
+}
+
 static void collect_version(struct collect *collect)
 {
     json_t *greeting = json_loads(link_greeting(vm_main(collect->daemon->vm)), 0, NULL);
@@ -230,7 +247,9 @@ static void collect_answers(struct collect *collect)
     world->memory_size = json_incref(collect->answers[COLLECT_MEMORY]);
     world->parameters = json_incref(collect->answers[COLLECT_PARAMETERS]);
     world->capabilities = collect_capabilities(collect->answers[COLLECT_CAPABILITIES]);
+    world->devices = collect_devices(collect->answers[COLLECT_DEVICES]);
     collect_version(collect);
+    world_take_config(world, json_object_get(collect->state, "config"));
     collect_inspect(collect);
 }
 
@@ -246,6 +265,8 @@ static void collect_answer_cb(void *arg, enum link_answer answer, const char *te
     if (answer == ANSWER_RETURN)
         value = json_loadb(reply->value.at, reply->value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL,
                            NULL);
+    else if (answer == ANSWER_ERROR && slot->query == COLLECT_DEVICES)
+        value = json_array(); /* 7.2 has no such place before the first device of that kind */
     if (!value && !collect->err.set)
         err_set(&collect->err, REASON_UNEXPECTED_ANSWER, "QEMU did not answer %s",
                 collect_query_name[slot->query]);
@@ -269,6 +290,29 @@ static void collect_watchdog_cb(evutil_socket_t fd, short what, void *arg)
     collect->cb(collect->arg, false, NULL, &collect->err);
 }
 
+static void collect_ask(struct collect *collect)
+{
+    collect->outstanding = COLLECT__COUNT;
+    for (int i = 0; i < COLLECT__COUNT; i++) {
+        json_t *arguments = i == COLLECT_NODES     ? json_pack("{s:b}", "flat", 1)
+                            : i == COLLECT_DEVICES ? json_pack("{s:s}", "path", COLLECT_PERIPHERAL)
+                                                   : NULL;
+
+        collect->slots[i] = (struct collect_slot){ collect, (enum collect_query)i };
+        link_send_command(vm_main(collect->daemon->vm), collect_query_name[i], arguments, -1,
+                          collect_answer_cb, &collect->slots[i]);
+        json_decref(arguments);
+    }
+}
+
+static void collect_place_cb(void *arg)
+{
+    struct collect *collect = arg;
+
+    if (--collect->outstanding == 0)
+        collect_answers(collect);
+}
+
 struct collect *collect_start(struct daemon *daemon, const json_t *state, bool with_qemu,
                               collect_cb *cb, void *arg)
 {
@@ -290,15 +334,11 @@ struct collect *collect_start(struct daemon *daemon, const json_t *state, bool w
     collect->watchdog = event_new(daemon->base, -1, 0, collect_watchdog_cb, collect);
     if (!collect->watchdog || event_add(collect->watchdog, &limit) < 0)
         abort();
-    collect->outstanding = COLLECT__COUNT;
-    for (int i = 0; i < COLLECT__COUNT; i++) {
-        json_t *flat = i == COLLECT_NODES ? json_pack("{s:b}", "flat", 1) : NULL;
-
-        collect->slots[i] = (struct collect_slot){ collect, (enum collect_query)i };
-        link_send_command(vm_main(daemon->vm), collect_query_name[i], flat, -1, collect_answer_cb,
-                          &collect->slots[i]);
-        json_decref(flat);
-    }
+    collect_ask(collect);
+    collect->world.places = json_object();
+    collect->outstanding += (unsigned)collect_places(vm_main(daemon->vm),
+                                                     json_object_get(state, "config"),
+                                                     collect->world.places, collect_place_cb, collect);
     return collect;
 }
 

@@ -35,6 +35,22 @@ struct intercept {
     char *name, *arguments;     /* of a command that leftovers.h is told of; else NULL */
 };
 
+/* A line for the human monitor that changes the configuration? */
+static bool intercept_is_human(const struct message *message)
+{
+    const char *line;
+    json_t *arguments;
+    bool is;
+
+    if (command_classify(message->command) != COMMAND_HUMAN || !message->arguments.at)
+        return false;
+    arguments = splice_arguments(message, 0);
+    line = state_str(arguments, "command-line");
+    is = line && config_human(line);
+    json_decref(arguments);
+    return is;
+}
+
 static bool intercept_choose(const struct message *message, enum intercept_kind *kind)
 {
     static const struct {
@@ -53,7 +69,7 @@ static bool intercept_choose(const struct message *message, enum intercept_kind 
             return true;
         }
     }
-    if (command_classify(message->command) != COMMAND_CONFIG)
+    if (command_classify(message->command) != COMMAND_CONFIG && !intercept_is_human(message))
         return false;
     *kind = INTERCEPT_CONFIG;
     return true;
@@ -225,7 +241,9 @@ static bool intercept_return(struct intercept *intercept, struct slot *slot, str
 {
     switch (intercept->kind) {
     case INTERCEPT_CONFIG:
-        intercept_record(intercept);
+        /* What the human monitor could not do it says in the text that it returns. */
+        if (value.len < 6 || strncmp(value.at, "\"Error", 6) != 0)
+            intercept_record(intercept);
         return false;
     case INTERCEPT_JOBS:
     case INTERCEPT_BLOCK_JOBS:
