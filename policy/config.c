@@ -123,6 +123,17 @@ static void config_forget_throttle(json_t *config, const json_t *arguments)
                           state_str(arguments, members[i]));
 }
 
+/* True: it had an id, or was part of another one. */
+static bool config_gone(json_t *config, const json_t *data)
+{
+    const char *id = state_str(data, "device"), *path = state_str(data, "path"), *rest;
+
+    if (id)
+        config_forget(config, "device_add", "id", id);
+    return id || !path || !args_util_prefix(path, "/machine/peripheral-anon/", &rest) ||
+           strchr(rest, '/');
+}
+
 /* True: nothing is left to be recorded. */
 static bool config_settle(json_t *config, const struct args *args, const json_t *command)
 {
@@ -134,6 +145,8 @@ static bool config_settle(json_t *config, const struct args *args, const json_t 
 
     if (args_util_listed(name, nothing))
         return true;
+    if (strcmp(name, CONFIG_GONE) == 0)
+        return config_gone(config, arguments);
     if (strcmp(name, "block_set_io_throttle") == 0)
         config_forget_throttle(config, arguments);
     if (!row || !id)

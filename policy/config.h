@@ -25,6 +25,10 @@
  * the user's command line, or NULL. */
 void config_add(json_t *state, const struct args *args, const json_t *command);
 
+/* Stands for the event DEVICE_DELETED, with its data as arguments.  It takes out of the record what need not
+ * be remembered; of a device without an id nobody knows which one it was. */
+#define CONFIG_GONE "DEVICE_DELETED"
+
 /* new: what has made the VM what it is now.  args: the user's command line; devices: id -> true, of
  * all that have an id, or NULL when that is not known; places: id -> { property: value }. */
 json_t *config_now(const json_t *config, const struct args *args, const json_t *devices,

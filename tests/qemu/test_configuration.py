@@ -148,6 +148,45 @@ def test_save_as_keeps_the_present_devices(t):
     scene.tidy(p)
 
 
+def test_unplugged_disk_is_closed_and_its_layers_are_guarded(t):
+    """As if there were no overlays: the client takes out its own node.  It cannot open the image again
+    for writing, which its snapshots stand on; their deletion goes on as well as it can."""
+    p = scene.start(t, args=SCSI)
+    bare = create(p, "bare")
+    image = plug_scsi(p, "hot")
+    write(p, "shot", 0x11)
+    one = create(p, "one")
+    write(p, "shot", 0x22)
+    create(p, "two")
+    nodes = {"driver": "qcow2", "node-name": "again", "file": {"driver": "file", "filename": str(image)}}
+    unplug(p, "shot")
+    p.command("blockdev-del", {"node-name": "hot"})
+    left = [n["node-name"] for n in p.command("query-named-block-nodes", flat=True)
+            if "hot" in n["file"]]
+    harness.equal(left, [], "nodes of the disk")
+    refused = p.qmp.refused("blockdev-add", nodes)
+    harness.equal(refused.reason, "chain-mismatch", refused.desc)
+    p.command("blockdev-add", {**nodes, "read-only": True})
+    p.command("blockdev-del", {"node-name": "again"})
+    one.untouched()
+    harness.equal(config(p), [], "configuration")
+    scene.revert(p, one, skip=("shot",))
+    reads(p, "shot", 0x11)
+    scene.revert(p, bare)
+    # "two" stands on it, in a disk that the VM does not have: merged when it does.
+    scene.delete(p, "one")
+    two = Saved(scene.info(p, "two"))
+    scene.revert(p, two, skip=("shot",))
+    reads(p, "shot", 0x22)
+    p.serial.wait_more(2)
+    scene.delete(p, "bare")
+    two = Saved(scene.info(p, "two"))
+    scene.revert(p, two, skip=("shot",))
+    reads(p, "shot", 0x22)
+    p.serial.wait_round()
+    scene.tidy(p)
+
+
 def test_another_proxy_and_a_cold_start(t):
     """A proxy that finds its QEMU knows what is plugged; the next process has what the command line
     says, and its snapshots have what they had."""

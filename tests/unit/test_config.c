@@ -156,6 +156,15 @@ static void devices_are_those_that_qemu_has(void **state)
     json_decref(now);
     now = config_now(json_object_get(record, "config"), args, NULL, NULL);
     assert_int_equal(json_array_size(now), 5);
+    /* Those that have gone need not be remembered; of those without an id nobody knows. */
+    add(record, args, "{'execute': 'DEVICE_DELETED', 'arguments': {'device': 'p',"
+                      " 'path': '/machine/peripheral/p'}}");
+    add(record, args, "{'execute': 'DEVICE_DELETED', 'arguments':"
+                      " {'path': '/machine/peripheral/s/virtio-backend'}}");
+    assert_int_equal(json_array_size(json_object_get(record, "config")), 4);
+    add(record, args, "{'execute': 'DEVICE_DELETED', 'arguments':"
+                      " {'path': '/machine/peripheral-anon/device[1]'}}");
+    assert_int_equal(json_array_size(json_object_get(record, "config")), 5);
     json_decref(now);
     json_decref(record);
     json_decref(devices);
