@@ -229,28 +229,84 @@ static json_t *config_placed(const json_t *command, const json_t *place)
     return copy;
 }
 
-/* Devices of the command line that have gone, and are not listed yet. */
-static void config_note_gone(json_t *now, const struct args *args, const json_t *devices)
+/* new: the option as the arguments of a device_add, all of them text; NULL: it has no id. */
+static json_t *config_given_one(const struct arg *arg)
 {
+    struct err err = ERR_INIT;
+    struct qemuopts *opts = qemuopts_parse(arg->value, "driver", &err);
+    json_t *arguments = NULL;
+
+    err_clear(&err);
+    if (opts && qemuopts_get(opts, "id")) {
+        arguments = json_object();
+        for (size_t i = 0; i < qemuopts_count(opts); i++)
+            json_object_set_new(arguments, qemuopts_at(opts, i)->key,
+                                json_string(qemuopts_at(opts, i)->value));
+    }
+    qemuopts_free(opts);
+    return arguments;
+}
+
+json_t *config_given(const struct args *args, const json_t *devices)
+{
+    json_t *given = json_array();
+    bool gone = false;
+
     for (size_t i = 0; args && i < args_count(args); i++) {
         const struct arg *arg = args_at(args, i);
-        struct err err = ERR_INIT;
-        struct qemuopts *opts;
-        const char *id;
+        json_t *arguments = arg->row && arg->row->class == OPTION_DEVICE ? config_given_one(arg) : NULL;
+
+        if (!arguments)
+            continue;
+        gone = gone || !json_object_get(devices, state_str(arguments, "id"));
+        json_array_append_new(given, json_pack("{s:s, s:o}", "execute", "device_add", "arguments",
+                                               arguments));
+    }
+    if (gone)
+        return given;
+    json_decref(given);
+    return NULL;
+}
+
+/* Pins a device of the command line to its place. */
+static void config_pin(json_t *now, const json_t *given, const json_t *place)
+{
+    const json_t *had = json_object_get(given, "arguments");
+    json_t *placed = config_placed(given, place), *arguments = json_object(), *value;
+    const char *key;
+
+    json_object_set(arguments, "id", json_object_get(had, "id"));
+    json_object_foreach(json_object_get(placed, "arguments"), key, value)
+        if (!json_object_get(had, key))
+            json_object_set(arguments, key, value);
+    if (json_object_size(arguments) > 1)
+        json_array_append_new(now, json_pack("{s:s, s:O}", "execute", CONFIG_PLACE, "arguments",
+                                             arguments));
+    json_decref(arguments);
+    json_decref(placed);
+}
+
+/* Devices of the command line that have gone, and the places of the others. */
+static void config_note_gone(json_t *now, const struct args *args, const json_t *devices,
+                             const json_t *places)
+{
+    json_t *given = config_given(args, devices), *one;
+    size_t i;
+
+    json_array_foreach(given, i, one) {
+        const char *id = config_device(one);
         bool listed = false;
 
-        if (!arg->row || arg->row->class != OPTION_DEVICE)
-            continue;
-        opts = qemuopts_parse(arg->value, "driver", &err);
-        err_clear(&err);
-        id = opts ? qemuopts_get(opts, "id") : NULL;
-        for (size_t k = 0; id && k < json_array_size(now); k++)
-            listed = listed || config_names(json_array_get(now, k), "device_del", "id", id);
-        if (id && !listed && !json_object_get(devices, id))
+        for (size_t k = 0; k < json_array_size(now); k++)
+            listed = listed || config_names(json_array_get(now, k), "device_del", "id", id) ||
+                     config_names(json_array_get(now, k), "device_add", "id", id);
+        if (!listed && json_object_get(devices, id))
+            config_pin(now, one, json_object_get(places, id));
+        else if (!listed)
             json_array_append_new(now, json_pack("{s:s, s:{s:s}}", "execute", "device_del",
                                                  "arguments", "id", id));
-        qemuopts_free(opts);
     }
+    json_decref(given);
 }
 
 json_t *config_now(const json_t *config, const struct args *args, const json_t *devices,
@@ -262,12 +318,14 @@ json_t *config_now(const json_t *config, const struct args *args, const json_t *
     json_array_foreach((json_t *)config, i, command) {
         const char *id = config_device(command);
 
+        if (strcmp(state_str(command, "execute"), CONFIG_PLACE) == 0 && devices)
+            continue; /* told anew */
         if (!id)
             json_array_append(now, command);
         else if (!devices || json_object_get(devices, id))
             json_array_append_new(now, config_placed(command, json_object_get(places, id)));
     }
     if (devices)
-        config_note_gone(now, args, devices);
+        config_note_gone(now, args, devices, places);
     return now;
 }

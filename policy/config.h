@@ -9,7 +9,8 @@
  * guest lets go.  So device_del is not recorded; which devices there are is asked of QEMU when a
  * snapshot is made (world.h, devices), and config_now() says what made them: without those that have
  * gone, with a device_del for each device of the command line that has, and with the places (address on the
- * bus, number) that QEMU has chosen, since the next process would choose the first free ones.
+ * bus, number) that QEMU has chosen, since the next process would choose the first free ones.  For the
+ * same reason devices of the command line are told their places once one of them has gone.
  *
  * Rules: pure.  What the guest carries in its own state (balloon, set_link), or what is of an image
  * and not of the VM (block_resize), is no configuration.
@@ -33,6 +34,12 @@ void config_add(json_t *state, const struct args *args, const json_t *command);
  * all that have an id, or NULL when that is not known; places: id -> { property: value }. */
 json_t *config_now(const json_t *config, const struct args *args, const json_t *devices,
                    const json_t *places);
+
+/* new: each device of the command line that has an id, as a device_add; NULL: all are there. */
+json_t *config_given(const struct args *args, const json_t *devices);
+
+/* Stands for what pins a device of the command line to its place; arguments: { id, property... }. */
+#define CONFIG_PLACE "device-place"
 
 /* NULL-terminated: the properties that tell a device's place. */
 extern const char *const config_places[];

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "policy/args_util.h"
+#include "policy/config.h"
 #include "policy/config_chardev.h"
 #include "policy/qemuopts.h"
 #include "policy/qemuopts_json.h"
@@ -201,6 +202,36 @@ static bool config_remove(struct args *args, const struct config_row *row, const
     return true;
 }
 
+/* Adds members to a -device that is there. */
+static void config_place(struct args *args, const json_t *arguments)
+{
+    const char *id = state_str(arguments, "id"), *key;
+    size_t at = id ? config_option_find(args, "device", id) : args_count(args);
+    struct err err = ERR_INIT;
+    struct qemuopts *opts;
+    json_t *value, *root;
+    ARGS_AUTO_TEXT text = NULL;
+
+    if (at == args_count(args))
+        return;
+    if (args_at(args, at)->value[0] == '{') {
+        root = qemuopts_json_load(args_at(args, at)->value, &err);
+        json_object_update(root, (json_t *)arguments);
+        text = qemuopts_json_dump(root);
+        json_decref(root);
+    } else {
+        opts = option_parse(args_at(args, at), "device");
+        json_object_foreach((json_t *)arguments, key, value) {
+            ARGS_AUTO_TEXT word = qemuopts_json_scalar(value);
+
+            qemuopts_set(opts, key, word);
+        }
+        text = qemuopts_render(opts);
+        qemuopts_free(opts);
+    }
+    args_replace(args, at, "-device", text);
+}
+
 static bool config_apply(struct args *args, const json_t *command, bool typed, struct err *err)
 {
     const json_t *arguments = json_object_get(command, "arguments");
@@ -212,6 +243,10 @@ static bool config_apply(struct args *args, const json_t *command, bool typed, s
 
     if (config_is_late(command))
         return true;
+    if (args_util_same(state_str(command, "execute"), CONFIG_PLACE)) {
+        config_place(args, arguments);
+        return true;
+    }
     if (!row)
         return config_refuse(command, "it has no form on the command line", err);
     if (!json_is_object(arguments))

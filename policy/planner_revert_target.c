@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/args_nodes.h"
 #include "policy/config_args.h"
 #include "policy/disks.h"
 #include "policy/planner_steps.h"
@@ -115,6 +116,27 @@ bool revert_parse_args(struct revert *revert, struct err *err)
     return revert->args && args_disks_find(revert->args, &revert->opens, err);
 }
 
+/* A device may have been plugged onto one of the layers by its node's name: what is meant is the disk,
+ * and moved on like it. */
+static bool revert_name_disk(struct revert *revert, const char *key, const char *layer,
+                             struct err *err)
+{
+    json_t *chain = state_chain(revert->after, layer, false), *id;
+    const char *node = key + strlen("node:");
+    bool ok = true;
+    size_t i;
+
+    if (strncmp(key, "node:", strlen("node:")) == 0)
+        json_array_foreach(chain, i, id) {
+            const char *name = state_str(state_layer(revert->after, json_string_value(id)), "node");
+
+            if (ok && name && strcmp(name, node) != 0)
+                ok = args_nodes_move_users(revert->args, name, node, err);
+        }
+    json_decref(chain);
+    return ok;
+}
+
 bool revert_disks(struct revert *revert, struct err *err)
 {
     json_t *disks = json_object_get(revert->after, "disks"), *disk, *layer;
@@ -126,6 +148,8 @@ bool revert_disks(struct revert *revert, struct err *err)
         if (!revert_opens(revert, key))
             json_object_del(disks, key);
     json_object_foreach(json_object_get(revert->snapshot, "disks"), key, layer) {
+        if (!revert_name_disk(revert, key, json_string_value(layer), err))
+            return false;
         if (json_object_get(devices, key))
             json_object_set_new(disks, key, planner_disk(revert->after, json_object_get(devices, key),
                                                          json_string_value(layer)));
@@ -136,6 +160,9 @@ bool revert_disks(struct revert *revert, struct err *err)
         err_name(err, "disk", key);
         return false;
     }
+    args_disks_clear(&revert->opens);
+    if (!args_disks_find(revert->args, &revert->opens, err))
+        return false;
     json_object_foreach(disks, key, disk) {
         const struct args_disk *opened = args_disks_get(&revert->opens, key);
 

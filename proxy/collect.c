@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/config.h"
 #include "policy/disks.h"
 #include "policy/planner.h"
 #include "policy/reason.h"
@@ -53,6 +54,7 @@ struct collect {
     json_t *answers[COLLECT__COUNT];
     struct collect_slot slots[COLLECT__COUNT];
     unsigned outstanding;
+    bool asked_given;           /* the places of the devices of the command line */
     bool cancelled;
     struct event *watchdog;
     struct err err;
@@ -231,10 +233,40 @@ static void collect_version(struct collect *collect)
     json_decref(greeting);
 }
 
+static void collect_answers(struct collect *collect);
+
+static void collect_place_cb(void *arg)
+{
+    struct collect *collect = arg;
+
+    if (--collect->outstanding == 0)
+        collect_answers(collect);
+}
+
+/* Has a device of the command line gone?  Then one asks where the others are; false: not needed. */
+static bool collect_given(struct collect *collect)
+{
+    json_t *devices, *given;
+
+    if (collect->asked_given || collect->err.set || collect->cancelled ||
+        !vm_main(collect->daemon->vm))
+        return false;
+    collect->asked_given = true;
+    devices = collect_devices(collect->answers[COLLECT_DEVICES]);
+    given = config_given(collect->world.args, devices);
+    collect->outstanding = (unsigned)collect_places(vm_main(collect->daemon->vm), given,
+                                                    collect->world.places, collect_place_cb, collect);
+    json_decref(devices);
+    json_decref(given);
+    return collect->outstanding > 0;
+}
+
 static void collect_answers(struct collect *collect)
 {
     struct world *world = &collect->world;
 
+    if (collect_given(collect))
+        return;
     if (!collect->err.set)
         world->graph = graph_new(collect->answers[COLLECT_NODES], collect->answers[COLLECT_BLOCKS],
                                  collect->answers[COLLECT_GRAPH], &collect->err);
@@ -303,14 +335,6 @@ static void collect_ask(struct collect *collect)
                           collect_answer_cb, &collect->slots[i]);
         json_decref(arguments);
     }
-}
-
-static void collect_place_cb(void *arg)
-{
-    struct collect *collect = arg;
-
-    if (--collect->outstanding == 0)
-        collect_answers(collect);
 }
 
 struct collect *collect_start(struct daemon *daemon, const json_t *state, bool with_qemu,

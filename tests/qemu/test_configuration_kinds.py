@@ -47,6 +47,40 @@ def test_addresses_are_the_ones_that_qemu_had_chosen(t):
     scene.tidy(p, t.path("a.qcow2"))
 
 
+def test_devices_of_the_command_line_stay_where_they_are(t):
+    """One of them has gone, and its place is free: the others do not move up.  The limits of a disk and
+    the forwarded ports of a network are set again."""
+    args = ["-device", "lsi53c810,id=scsi0", "-netdev", "user,id=n0", "-device", "e1000,netdev=n0,id=net"]
+    for name in ("a", "b", "c"):
+        oracle.qemu_img("create", "-q", "-f", "raw", t.path(f"{name}.raw"), oracle.SIZE)
+        args += ["-blockdev", f"raw,node-name={name},file.driver=file,file.filename={t.path(name)}.raw",
+                 "-device", f"scsi-hd,id=s{name},drive={name},bus=scsi0.0"]
+    p = scene.start(t, args=args)
+
+    def places():
+        return [p.command("qom-get", path=f"/machine/peripheral/{device}", property="scsi-id")
+                for device in ("sb", "sc")]
+    full = create(p, "full")
+    write(p, "sb", 0x11)
+    unplug(p, "sa")
+    p.command("blockdev-del", {"node-name": "a"})
+    p.command("block_set_io_throttle", {"id": "sc", "bps": 1 << 30, "bps_rd": 0, "bps_wr": 0, "iops": 0,
+                                        "iops_rd": 0, "iops_wr": 0})
+    assert p.qmp.hmp("hostfwd_add n0 tcp:127.0.0.1:0-:22") == ""
+    before = places()
+    less = create(p, "less")
+    for saved in (less, less, full):
+        scene.revert(p, saved, skip=("sa", "sb", "sc"))
+        harness.equal(places(), before, "places")
+        p.serial.wait_more(2)
+        limits = {e["qdev"]: e["inserted"]["bps"] for e in p.command("query-block") if "inserted" in e}
+        harness.equal(limits["sc"], 0 if saved is full else 1 << 30, "limit")
+        harness.equal("127.0.0.1" in p.qmp.hmp("info usernet"), saved is less, "forwarded port")
+    harness.equal(peripherals(p), ["net", "sa", "sb", "sc", "scsi0"], "devices")
+    p.serial.wait_round()
+    scene.tidy(p)
+
+
 def test_all_kinds_of_things(t):
     """Networks, objects, character devices; removed since, they are there again."""
     p = scene.start(t, args=["-device", "qemu-xhci,id=usb"])

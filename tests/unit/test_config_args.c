@@ -155,6 +155,21 @@ static void what_was_removed_is_left_out(void **state)
     free(got);
 }
 
+static void devices_that_are_left_keep_their_places(void **state)
+{
+    static const char config[] = "[{'execute': 'device-place', 'arguments': {'id': 'a', 'addr': '5.0',"
+                                 " 'lun': 3}}]";
+    struct err err = ERR_INIT;
+    char *got = said("-device e1000,id=a -device e1000,id=b", config, false, false, &err);
+
+    (void)state;
+    assert_string_equal(got, "-device e1000,id=a,addr=5.0,lun=3 -device e1000,id=b");
+    free(got);
+    got = said("-device {\"driver\":\"e1000\",\"id\":\"a\"}", config, false, false, &err);
+    assert_string_equal(got, "-device {\"driver\":\"e1000\",\"id\":\"a\",\"addr\":\"5.0\",\"lun\":3}");
+    free(got);
+}
+
 static void what_has_no_form_is_refused_by_name(void **state)
 {
     static const struct {
@@ -223,6 +238,7 @@ int main(void)
         cmocka_unit_test(devices_are_told_as_that_version_takes_them),
         cmocka_unit_test(character_devices_are_told_in_words),
         cmocka_unit_test(what_was_removed_is_left_out),
+        cmocka_unit_test(devices_that_are_left_keep_their_places),
         cmocka_unit_test(what_has_no_form_is_refused_by_name),
         cmocka_unit_test(what_is_set_at_run_time_is_said_over_qmp),
     };
