@@ -6,6 +6,7 @@
 
 #include "policy/config.h"
 #include "policy/disks.h"
+#include "policy/expect.h"
 #include "policy/planner.h"
 #include "policy/reason.h"
 #include "policy/state.h"
@@ -327,7 +328,7 @@ static void collect_ask(struct collect *collect)
     collect->outstanding = COLLECT__COUNT;
     for (int i = 0; i < COLLECT__COUNT; i++) {
         json_t *arguments = i == COLLECT_NODES     ? json_pack("{s:b}", "flat", 1)
-                            : i == COLLECT_DEVICES ? json_pack("{s:s}", "path", COLLECT_PERIPHERAL)
+                            : i == COLLECT_DEVICES ? json_pack("{s:s}", "path", EXPECT_DEVICES)
                                                    : NULL;
 
         collect->slots[i] = (struct collect_slot){ collect, (enum collect_query)i };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "policy/config.h"
+#include "policy/expect.h"
 
 /* Freed by its answer. */
 struct place {
@@ -59,7 +60,7 @@ size_t collect_places(struct link *link, const json_t *config, json_t *out,
 
         for (size_t k = 0; id && config_places[k]; k++) {
             struct place *place = place_new(id, config_places[k]);
-            json_t *arguments = json_pack("{s:s+, s:s}", "path", COLLECT_PERIPHERAL "/", id,
+            json_t *arguments = json_pack("{s:s+, s:s}", "path", EXPECT_DEVICES "/", id,
                                           "property", place->property);
 
             place->out = out;

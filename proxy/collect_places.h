@@ -10,9 +10,6 @@
 
 #include "proxy/link.h"
 
-/* Where QEMU keeps the devices that have an id (qom-list). */
-#define COLLECT_PERIPHERAL "/machine/peripheral"
-
 /* Sends the questions; how many.  For each, answered(arg) is called once, never inside the call, when
  * what it brought is in out (id -> { property: value }; borrowed until the last one). */
 size_t collect_places(struct link *link, const json_t *config, json_t *out,

@@ -93,6 +93,8 @@ static void plugged_disk_is_one_like_the_others(void **state)
     words = words_of(plan);
     assert_non_null(strstr(words, "\"node-name\":\"hot\""));
     assert_non_null(strstr(words, "\"read-only\":true"));
+    assert_json_is(json_object_get(plan_step(plan, "check-devices", 0), "expect"),
+                   "{'is': 'devices', 'present': ['shot'], 'absent': []}");
     assert_non_null(strstr(words, "-device driver=scsi-hd,id=shot,drive=qsnap-"));
     assert_json(json_object_get(json_object_get(plan, "after"), "config"),
                 json_object_get(snapshot, "config"));
