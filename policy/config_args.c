@@ -121,8 +121,8 @@ static bool is_flat(const json_t *arguments)
     return true;
 }
 
-/* Devices in JSON are made behind all others (system/vl.c, qemu_create_cli_devices), so that one in
- * text must not stand on one of them. */
+/* Devices in JSON are made behind all others (system/vl.c, qemu_create_cli_devices): one in text must not
+ * stand on one of them.  One without an id is called by its number, and has to be the last as well. */
 static bool has_json_device(const struct args *args)
 {
     for (size_t i = 0; i < args_count(args); i++) {
@@ -170,7 +170,7 @@ static char *config_value(const struct args *args, const struct config_row *row,
         *why = "it names no driver";
         if (!state_str(arguments, "driver"))
             return NULL;
-        if (!typed && is_flat(arguments) && !has_json_device(args))
+        if (!typed && state_str(arguments, "id") && is_flat(arguments) && !has_json_device(args))
             return device_text(arguments);
     }
     return qemuopts_json_dump(arguments);

@@ -7,7 +7,8 @@ import os
 import sys
 
 import scene
-from plugging import (SCSI, config, create, peripherals, plug_scsi, reads, refused, unplug, write)
+from plugging import (SCSI, config, create, peripherals, plug_node, plug_scsi, reads, refused, unplug,
+                      write)
 from scene import harness, oracle
 
 
@@ -126,6 +127,42 @@ def test_all_kinds_of_things(t):
     scene.revert(p, bare)
     harness.equal(peripherals(p), ["usb"], "devices")
     harness.equal(p.command("query-iothreads"), [], "iothreads")
+    p.serial.wait_round()
+    scene.tidy(p)
+
+
+def test_ports_of_pci_express_and_a_device_without_an_id(t):
+    p = scene.start(t, args=["-machine", "q35", "-device", "pcie-root-port,id=rp1,chassis=1,slot=1",
+                             "-device", "pcie-root-port,id=rp2,chassis=2,slot=2"])
+    plug_node(p, "hot")
+    p.command("device_add", {"driver": "virtio-rng-pci", "bus": "rp2"})
+    p.command("device_add", {"driver": "virtio-blk-pci", "id": "vhot", "drive": "hot", "bus": "rp1"})
+    write(p, "vhot", 0x11)
+    one = create(p, "one")
+    write(p, "vhot", 0x22)
+    anonymous = p.command("qom-list", path="/machine/peripheral-anon")
+    for _ in range(2):
+        scene.revert(p, one, skip=("vhot",))
+        reads(p, "vhot", 0x11)
+        harness.equal(p.command("qom-list", path="/machine/peripheral-anon"), anonymous, "no ids")
+    p.serial.wait_round()
+    scene.tidy(p)
+
+
+def test_memory_and_processors(t):
+    p = scene.start(t, args=["-smp", "1,maxcpus=3", "-m", "32M,slots=2,maxmem=1G"])
+    p.command("object-add", {"qom-type": "memory-backend-ram", "id": "ram0", "size": 64 << 20})
+    p.command("device_add", {"driver": "pc-dimm", "id": "dimm0", "memdev": "ram0"})
+    cpu = [c for c in p.command("query-hotpluggable-cpus") if "qom-path" not in c][0]
+    p.command("device_add", {"driver": cpu["type"], "id": "cpu1", **cpu["props"]})
+    dimm = p.command("query-memory-devices")[0]["data"]
+    one = create(p, "one")
+    for _ in range(2):
+        scene.revert(p, one)
+        harness.equal(len(p.command("query-cpus-fast")), 2, "processors")
+        again = p.command("query-memory-devices")[0]["data"]
+        harness.equal((again["addr"], again["slot"], again["size"]),
+                      (dimm["addr"], dimm["slot"], dimm["size"]), "memory")
     p.serial.wait_round()
     scene.tidy(p)
 

@@ -76,6 +76,8 @@ static void devices_are_told_as_that_version_takes_them(void **state)
     assert_said(plain, true, "-device {\"id\":\"x\",\"driver\":\"e1000\",\"mac\":\"a,b\","
                              "\"autonegotiation\":true,\"addr\":5}");
     assert_said(nested, false, "-device {\"driver\":\"y\",\"id\":\"x\",\"list\":[1]}");
+    assert_said("[{'execute': 'device_add', 'arguments': {'driver': 'z'}}]", false,
+                "-device {\"driver\":\"z\"}");
     /* It may stand on one of the user's, which are made last. */
     got = said("-device {\"driver\":\"qemu-xhci\"}", plain, false, false, &err);
     assert_non_null(strstr(got, "-device {\"id\":\"x\""));
