@@ -22,7 +22,7 @@ static const struct command_row command_rows[] = {
     { "block-export-add", COMMAND_CONFIG },
     { "block-export-del", COMMAND_CONFIG },
     { "block_resize", COMMAND_CONFIG },
-    { "block_set_io_throttle", COMMAND_PASS },
+    { "block_set_io_throttle", COMMAND_CONFIG },
     { "blockdev-add", COMMAND_CONFIG },
     { "blockdev-change-medium", COMMAND_CONFIG },
     { "blockdev-close-tray", COMMAND_CONFIG },
@@ -73,6 +73,8 @@ static const struct command_row command_rows[] = {
     { "system_powerdown", COMMAND_PASS },
     { "trace-event-get-state", COMMAND_PASS },
     { "trace-event-set-state", COMMAND_PASS },
+    { "x-blockdev-change", COMMAND_CONFIG },
+    { "x-blockdev-set-iothread", COMMAND_CONFIG },
 };
 
 static int command_compare(const void *name, const void *row)

@@ -156,7 +156,7 @@ bool disks_check_kind(const struct world *world, const struct vm_disk *disk, str
     if (!world_file(world, top->file))
         return disks_refuse(disk, "its image file cannot be found", err);
     if (world->args && disk->a)
-        return args_check_disk(world->args, disk->a, err);
+        return args_check_disk(world_command_line(world), disk->a, err);
     return true;
 }
 

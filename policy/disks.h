@@ -4,7 +4,7 @@
  * and the record.
  *
  * Model: a disk is found by its key: "drive:ID" (a BlockBackend's name) or "node:NAME" (the
- * -blockdev node that the command line names), with the device (qdev) on record as second witness, or,
+ * -blockdev node that the command line, or a client's blockdev-add, names), with the device (qdev) on record as second witness, or,
  * where that node is in the chain no more, as the only one; never by a path alone.  A path says which file an image is only together with device and inode.
  */
 #ifndef POLICY_DISKS_H
@@ -63,7 +63,12 @@ bool disks_register_at(const struct world *world, json_t *state, const struct vm
  * block device, directly under its device. */
 bool disks_check_kind(const struct world *world, const struct vm_disk *disk, struct err *err);
 
-/* Every disk on record is in the VM, with its chain as recorded and its frozen layers untouched. */
+/* Was the disk on record unplugged: is its device gone, and its active image on no other disk?  Only
+ * a device with an id can be missed. */
+bool disks_is_unplugged(const struct world *world, const json_t *state, const char *key);
+
+/* Every disk on record is in the VM, with its chain as recorded and its frozen layers untouched, or
+ * was unplugged. */
 bool disks_check_all(const struct world *world, const json_t *state, struct err *err);
 
 /* Is a frozen layer's file what it was when it was frozen? */

@@ -218,12 +218,44 @@ static bool disks_check_frozen_chain(const struct world *world, const json_t *st
     return ok;
 }
 
+/* Is an image of that layer's file in a disk of the VM? */
+static bool disks_any_has(const struct world *world, const json_t *layer)
+{
+    const json_t *file = world_file(world, state_str(layer, "real"));
+
+    for (size_t i = 0; i < world->graph->n_disks; i++)
+        for (size_t k = 0; k < world->graph->disks[i].n_chain; k++)
+            if (disks_same_file(file, world_file(world, world->graph->disks[i].chain[k].file)))
+                return true;
+    return false;
+}
+
+bool disks_is_unplugged(const struct world *world, const json_t *state, const char *key)
+{
+    static const char prefix[] = "/machine/peripheral/";
+    const json_t *record = state_disk(state, key);
+    const char *qdev = state_str(record, "qdev");
+    char id[256];
+
+    if (!world->devices || !qdev)
+        return false;
+    if (strncmp(qdev, prefix, sizeof(prefix) - 1) == 0)
+        qdev += sizeof(prefix) - 1;
+    else if (qdev[0] == '/')
+        return false;
+    snprintf(id, sizeof(id), "%.*s", (int)strcspn(qdev, "/"), qdev);
+    return !json_object_get(world->devices, id) &&
+           !disks_any_has(world, state_layer(state, state_str(record, "active")));
+}
+
 static bool disks_check_record(const struct world *world, const json_t *state, const char *key,
                                const json_t *record, const struct vm_disks *all, struct err *err)
 {
     const struct vm_disk *disk = disks_find(all, key);
     const char *qdev = state_str(record, "qdev"), *label = state_str(record, "device");
 
+    if (!disk && disks_is_unplugged(world, state, key))
+        return true;
     if (!disk || (qdev && (!disk->g->qdev || strcmp(disk->g->qdev, qdev) != 0))) {
         err_set(err, REASON_DISK_GONE, "Disk '%s' (%s) is no longer in the VM under that name",
                 label, qdev ? qdev : key);

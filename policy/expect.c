@@ -216,6 +216,54 @@ static enum expect_verdict check_fdset(const json_t *expect, const json_t *answe
     return EXPECT_NO;
 }
 
+static bool device_there(const json_t *answer, const char *id)
+{
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach(answer, i, entry) {
+        const char *name = expect_member_text(entry, "name");
+        const char *type = expect_member_text(entry, "type");
+
+        if (name && type && strcmp(name, id) == 0 && strncmp(type, "child<", 6) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The first id of the list that is there, or is not; NULL: none. */
+static const char *device_find(const json_t *list, const json_t *answer, bool there)
+{
+    const json_t *id;
+    size_t i;
+
+    json_array_foreach(list, i, id)
+        if (device_there(answer, json_string_value(id)) == there)
+            return json_string_value(id);
+    return NULL;
+}
+
+static enum expect_verdict check_devices(const json_t *expect, const json_t *answer,
+                                         struct err *why)
+{
+    const json_t *absent = json_object_get(expect, "absent");
+    const char *missing, *left;
+
+    if (!words_check(expect, "present", why) ||
+        (json_array_size(absent) > 0 && !words_check(expect, "absent", why)))
+        return EXPECT_NO;
+    if (!json_is_array(answer))
+        return expect_member_bad_answer(why, "list of devices");
+    missing = device_find(json_object_get(expect, "present"), answer, false);
+    left = device_find(absent, answer, true);
+    if (!missing && !left)
+        return EXPECT_YES;
+    err_set(why, REASON_QEMU_FAILED, "The device \"%s\" is %s", missing ? missing : left,
+            missing ? "missing" : "still there");
+    err_name(why, "device", missing ? missing : left);
+    return EXPECT_NO;
+}
+
 static enum expect_verdict check_any(const json_t *expect, const json_t *answer, struct err *why)
 {
     (void)expect;
@@ -237,6 +285,7 @@ static const struct kind {
     { "parameters", "query-migrate-parameters", check_parameters },
     { "capabilities", "query-migrate-capabilities", check_capabilities },
     { "fdset", "query-fdsets", check_fdset },
+    { "devices", "qom-list", check_devices },
     { "any", NULL, check_any },
 };
 

@@ -20,6 +20,7 @@
  * parameters    query-migrate-parameters     equal: object
  * capabilities  query-migrate-capabilities   equal: {capability: bool}
  * fdset         query-fdsets                 id: int, present: bool
+ * devices       qom-list (EXPECT_DEVICES)    present: [str], absent: [str]: ids
  * any           whatever
  *
  * status and migrated say NO at once to a state that does not pass by itself (io-error, failed,
@@ -47,6 +48,9 @@
 
 /* stands for query-named-block-nodes (flat), query-block and x-debug-query-block-graph */
 #define EXPECT_QUERY_CHAIN "chain"
+
+/* the path that qom-list is asked for: where QEMU keeps the devices that have an id */
+#define EXPECT_DEVICES "/machine/peripheral"
 
 enum expect_verdict { EXPECT_YES, EXPECT_WAIT, EXPECT_NO };
 

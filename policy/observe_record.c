@@ -89,8 +89,8 @@ void observe_add_snapshots(struct observe *observe)
             one = json_array_get(left, i);
             if (!observe_same(one, first))
                 continue;
-            json_object_set(json_object_get(snapshot, "disks"), state_str(one, "key"),
-                            json_object_get(one, "layer"));
+            planner_cover(observe->state, snapshot, state_str(one, "key"),
+                          json_object_get(one, "layer"));
             json_array_remove(left, i);
         }
         json_decref(first);

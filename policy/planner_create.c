@@ -284,7 +284,7 @@ static void create_record(struct create *create, const json_t *request, const js
         const char *key = create->disks.v[i].key;
         json_t *disk = state_disk(create->after, key);
 
-        json_object_set(json_object_get(snapshot, "disks"), key, json_object_get(disk, "active"));
+        planner_cover(create->after, snapshot, key, json_object_get(disk, "active"));
         json_object_set(disk, "active", json_object_get(create->overlays, key));
     }
     if (create->memory)

@@ -240,6 +240,8 @@ static bool delete_find_next(struct delete *delete, const struct vm_disk *disk, 
         bool own = json_object_get(delete->search.own, at.merge.parent) != NULL;
 
         delete_name_merge(delete, &at, state);
+        /* A branch of a disk that the VM does not have has to wait until it does. */
+        own = own && (disk || at.root_node);
         if ((own || !delete->own_only) && delete_check_merge(delete, &at, state, err)) {
             delete->merges = realloc(delete->merges,
                                      (delete->n_merges + 1) * sizeof(*delete->merges));

@@ -200,6 +200,8 @@ static bool recovery_fits(void *arg, const json_t *state)
     json_object_foreach(json_object_get(state, "disks"), key, disk) {
         const struct vm_disk *found = disks_find(&all, key);
 
+        if (!found && disks_is_unplugged(recovery->world, state, key))
+            continue;
         ok = ok && found && disks_match_record(recovery->world, state, found, &err);
     }
     disks_clear(&all);

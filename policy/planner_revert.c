@@ -8,28 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/config_args.h"
 #include "policy/disks.h"
 #include "policy/overlay.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
 #include "policy/planner_layers.h"
+#include "policy/planner_revert_internal.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
-
-struct revert {
-    const struct world *world;
-    const char *name;
-    const json_t *snapshot;     /* borrowed from the record */
-    const json_t *memory;       /* its memory, when it is to be loaded; else NULL */
-    const char *target;         /* run state to end in: running, paused, prelaunch */
-    bool excluded;              /* a writable disk that the snapshot does not cover */
-    struct args *args;          /* the command line at the snapshot */
-    json_t *after;
-    json_t *actives;            /* key -> layer, of all disks on record */
-    json_t *late;
-    json_t *plan;
-};
 
 static bool revert_check_method(const struct revert *revert, const json_t *request,
                                 struct err *err)
@@ -49,10 +37,13 @@ static bool revert_check_method(const struct revert *revert, const json_t *reque
     return false;
 }
 
-static bool revert_check_unsaved(const json_t *request, struct err *err)
+static bool revert_check_unsaved(const struct revert *revert, const json_t *request,
+                                 struct err *err)
 {
-    if (json_is_true(json_object_get(request, "discard")) || state_str(request, "save-as"))
+    if (json_is_true(json_object_get(request, "discard")))
         return true;
+    if (state_str(request, "save-as"))
+        return revert_check_unplugged(revert, err);
     err_set(err, REASON_UNSAVED_STATE, "What the guest did since the last snapshot would be lost: "
             "give discard: true to lose it, or save-as to keep it as another snapshot");
     return false;
@@ -67,64 +58,11 @@ static bool revert_check_snapshot(struct revert *revert, struct err *err)
     } else if (json_is_true(json_object_get(revert->snapshot, "deleting"))) {
         err_set(err, REASON_DELETING, "Snapshot '%s' is being deleted: delete it again to finish",
                 revert->name);
-    } else if (json_array_size(json_object_get(revert->snapshot, "config")) > 0) {
-        const json_t *first = json_array_get(json_object_get(revert->snapshot, "config"), 0);
-
-        err_set(err, REASON_CONFIGURATION_CHANGED,
-                "The VM's configuration had been changed over QMP (%s) when snapshot '%s' was made, "
-                "and that cannot be replayed yet", state_str(first, "execute"), revert->name);
     } else {
         return true;
     }
     err_name(err, "snapshot", revert->name);
     return false;
-}
-
-/* Which disks the new process opens, and whether one of them is shared with the old one. */
-static bool revert_check_excluded(struct revert *revert, struct err *err)
-{
-    const json_t *covered = json_object_get(revert->snapshot, "disks");
-    struct vm_disks all;
-    const char *first = NULL;
-
-    disks_list(revert->world, &all);
-    for (size_t i = 0; i < all.n && !first; i++)
-        if (all.v[i].g->writable && !json_object_get(covered, all.v[i].key))
-            first = all.v[i].label;
-    revert->excluded = first != NULL;
-    if (first && json_object_size(covered) == 0 && revert->memory) {
-        err_set(err, REASON_IMAGE_CHANGED, "Snapshot '%s' has memory but no disk, and disk '%s' has "
-                "been written to since", revert->name, first);
-        err_name(err, "disk", first);
-    } else if (first && !revert->memory) {
-        err_set(err, REASON_NEEDS_REPLACE, "Disk '%s' is not part of the snapshot, and two QEMU "
-                "processes cannot boot with it at the same time", first);
-        err_name(err, "disk", first);
-    } else {
-        disks_clear(&all);
-        return true;
-    }
-    disks_clear(&all);
-    return false;
-}
-
-static bool revert_parse_args(struct revert *revert, struct err *err)
-{
-    const json_t *list = json_object_get(revert->snapshot, "args");
-    size_t n = json_array_size(list);
-    char **argv = calloc(n + 1, sizeof(*argv));
-
-    if (!argv)
-        abort();
-    for (size_t i = 0; i < n; i++)
-        argv[i] = (char *)json_string_value(json_array_get(list, i));
-    if (n > 0)
-        revert->args = args_parse((int)n, argv, err);
-    else
-        err_set(err, REASON_METHOD_UNAVAILABLE, "Snapshot '%s' was made without a command line: "
-                "nothing can be started from it", revert->name);
-    free(argv);
-    return revert->args != NULL;
 }
 
 static void revert_choose_target(struct revert *revert, const json_t *request)
@@ -143,10 +81,10 @@ static void revert_choose_target(struct revert *revert, const json_t *request)
 static bool revert_overlays(struct revert *revert, struct err *err)
 {
     const char *key;
-    json_t *layer, *disk;
+    json_t *layer;
 
-    json_object_foreach(json_object_get(revert->after, "disks"), key, disk)
-        json_object_set(revert->actives, key, json_object_get(disk, "active"));
+    if (!revert_disks(revert, err))
+        return false;
     json_object_foreach(json_object_get(revert->snapshot, "disks"), key, layer) {
         const char *id = json_string_value(layer), *overlay;
 
@@ -159,6 +97,8 @@ static bool revert_overlays(struct revert *revert, struct err *err)
             return false;
         plan_add(revert->plan, overlay_step(revert->after, overlay));
         json_object_set_new(revert->actives, key, json_string(overlay));
+        if (json_object_get(revert->attached, key))
+            json_object_set_new(revert->attached, key, json_string(overlay));
         json_object_set_new(state_disk(revert->after, key), "active", json_string(overlay));
     }
     return true;
@@ -247,6 +187,7 @@ static void revert_bind_late(struct revert *revert)
     json_t *command;
     size_t i;
 
+    config_late(json_object_get(revert->snapshot, "config"), revert->late);
     json_array_foreach(revert->late, i, command)
         plan_add(revert->plan,
                  step_lenient(step_command("bind", "qemu", NULL, state_str(command, "execute"),
@@ -287,12 +228,14 @@ static void revert_finish(struct revert *revert)
 
 static bool revert_plan(struct revert *revert, const json_t *request, struct err *err)
 {
+    json_t *devices;
+
     if (!revert_check_method(revert, request, err) || !revert_check_snapshot(revert, err) ||
-        !revert_check_unsaved(request, err) || !disks_check_jobs(revert->world, err) ||
+        !revert_check_unsaved(revert, request, err) || !disks_check_jobs(revert->world, err) ||
         !disks_check_all(revert->world, revert->after, err))
         return false;
     revert_choose_target(revert, request);
-    if (!revert_check_excluded(revert, err) || !revert_parse_args(revert, err))
+    if (!revert_parse_args(revert, err) || !revert_check_excluded(revert, err))
         return false;
     revert->plan = plan_new("snapshot-revert", revert->name);
     if (revert->memory)
@@ -302,7 +245,10 @@ static bool revert_plan(struct revert *revert, const json_t *request, struct err
         return false;
     revert_load(revert);
     plan_add(revert->plan, step_wait("check-disks", "next", NULL,
-                                     layers_expect(revert->after, revert->actives)));
+                                     layers_expect(revert->after, revert->attached)));
+    devices = revert_expect_devices(revert);
+    if (devices)
+        plan_add(revert->plan, step_wait("check-devices", "next", NULL, devices));
     revert_switch(revert);
     revert_bind_late(revert);
     revert_go_on(revert);
@@ -318,6 +264,7 @@ json_t *planner_revert(const struct world *world, const json_t *state, const jso
         .name = state_str(request, "name"),
         .after = json_deep_copy(state),
         .actives = json_object(),
+        .attached = json_object(),
     };
 
     revert.snapshot = state_snapshot_need(state, revert.name, err);
@@ -326,8 +273,10 @@ json_t *planner_revert(const struct world *world, const json_t *state, const jso
         revert.plan = NULL;
     }
     args_free(revert.args);
+    args_disks_clear(&revert.opens);
     json_decref(revert.after);
     json_decref(revert.actives);
+    json_decref(revert.attached);
     json_decref(revert.late);
     return revert.plan;
 }

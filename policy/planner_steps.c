@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/config.h"
 #include "policy/plan.h"
 #include "policy/state.h"
 
@@ -198,14 +199,39 @@ static const char *planner_run_state(const struct world *world)
     return "paused";
 }
 
+void planner_cover(const json_t *state, json_t *snapshot, const char *key, json_t *layer)
+{
+    const json_t *disk = state_disk(state, key);
+
+    json_object_set(json_object_get(snapshot, "disks"), key, layer);
+    json_object_set_new(json_object_get(snapshot, "devices"), key,
+                        json_pack("{s:O, s:O}", "device", json_object_get(disk, "device"), "qdev",
+                                  json_object_get(disk, "qdev")));
+}
+
+json_t *planner_disk(const json_t *state, const json_t *device, const char *layer)
+{
+    json_t *chain = state_chain(state, layer, false);
+    json_t *base = json_array_get(chain, json_array_size(chain) - 1);
+    json_t *disk = json_pack("{s:O, s:O, s:s, s:O}", "device", json_object_get(device, "device"), "qdev",
+                             json_object_get(device, "qdev"), "active", layer, "base", base);
+
+    json_decref(chain);
+    if (!disk)
+        abort();
+    return disk;
+}
+
 json_t *planner_snapshot(const struct world *world, const json_t *state, const char *name,
                          const char *origin)
 {
-    json_t *snapshot = json_pack("{s:s, s:O, s:s, s:s, s:{}, s:o, s:O, s:[i,i], s:I}", "name", name,
-                                 "parent", json_object_get(state, "current"), "run-state",
-                                 planner_run_state(world), "origin", origin, "disks", "args",
-                                 planner_args(world), "config", json_object_get(state, "config"),
-                                 "qemu", world->version[0], world->version[1], "created",
+    json_t *snapshot = json_pack("{s:s, s:O, s:s, s:s, s:{}, s:{}, s:o, s:o, s:[i,i], s:I}", "name",
+                                 name, "parent", json_object_get(state, "current"), "run-state",
+                                 planner_run_state(world), "origin", origin, "disks", "devices", "args",
+                                 planner_args(world), "config",
+                                 config_now(json_object_get(state, "config"), world->args,
+                                            world->devices, world->places), "qemu",
+                                 world->version[0], world->version[1], "created",
                                  (json_int_t)world->now);
 
     if (!snapshot)

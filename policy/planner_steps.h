@@ -43,6 +43,12 @@ json_t *planner_freeze_step(const json_t *state, const json_t *layers);
 json_t *planner_snapshot(const struct world *world, const json_t *state, const char *name,
                          const char *origin);
 
+/* The snapshot covers the disk, of which it keeps that layer. */
+void planner_cover(const json_t *state, json_t *snapshot, const char *key, json_t *layer);
+
+/* new: the record of a disk on that layer, from what the snapshot keeps of its device. */
+json_t *planner_disk(const json_t *state, const json_t *device, const char *layer);
+
 /* new: the user's command line as an array of strings; empty when attached. */
 json_t *planner_args(const struct world *world);
 

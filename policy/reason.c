@@ -15,7 +15,7 @@ const struct reason_row reason_table[] = {
     { REASON_CURRENT_BRANCH, "the guest stands in the subtree that is to be deleted" },
     { REASON_DELETING, "the snapshot is being deleted: delete it again to finish" },
     { REASON_DIRECTION_UNAVAILABLE, "a layer cannot be merged in the direction asked for" },
-    { REASON_DISK_GONE, "a disk on record is no longer in the VM, or has another name" },
+    { REASON_DISK_GONE, "a disk on record is in the VM in another place, or went nobody knows how" },
     { REASON_DUPLICATE_NAME, "a snapshot of that name exists" },
     { REASON_FILE_EXISTS, "a file that would have to be created exists" },
     { REASON_FILE_UNUSABLE, "a file cannot be created, opened, read or written" },

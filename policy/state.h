@@ -13,7 +13,8 @@
  *   layers     id  -> { path, real, format, parent: layer|null, node?, foreign?, base?, copied?,
  *              observed?, size, backing?, print? }
  *   snapshots  [ { name, parent|null, description?, created, run-state, origin, memory?, disks:
- *                { key -> layer }, args, config, qemu, deleting?, damaged? } ], oldest first
+ *                { key -> layer }, devices?: { key -> { device, qdev } }, args, config, qemu,
+ *                deleting?, damaged? } ], oldest first
  *
  * A layer is one image file of a chain.  path is how QEMU is told to open it (it may be relative to
  * the folder that QEMU runs in), real the absolute path.  A foreign layer lies below the image that

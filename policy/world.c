@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/config.h"
+#include "policy/config_args.h"
 #include "policy/state.h"
 
 const json_t *world_file(const struct world *world, const char *path)
@@ -20,8 +22,50 @@ const char *world_status(const struct world *world)
     return status ? status : "unknown";
 }
 
+const struct args *world_command_line(const struct world *world)
+{
+    return world->args_now ? world->args_now : world->args;
+}
+
+bool world_is_typed(const struct world *world)
+{
+    return world->version[0] > 9 || (world->version[0] == 9 && world->version[1] >= 2);
+}
+
+void world_take_config(struct world *world, const json_t *config)
+{
+    json_t *now = config_now(config, world->args, world->devices, world->places);
+    struct args_disks disks = ARGS_DISKS_INIT;
+    struct err err = ERR_INIT;
+
+    if (world->args && json_array_size(now) > 0) {
+        world->args_now = config_args(world->args, now, world_is_typed(world), true, &err);
+        world->args_now_disks = malloc(sizeof(*world->args_now_disks));
+        if (!world->args_now_disks)
+            abort();
+        if (args_disks_find(world->args_now, &disks, &err)) {
+            *world->args_now_disks = disks;
+            world->args_disks = world->args_now_disks;
+        } else {
+            /* Text that QEMU has taken, and that cannot be read: as if it were not there. */
+            args_free(world->args_now);
+            world->args_now = NULL;
+            free(world->args_now_disks);
+            world->args_now_disks = NULL;
+        }
+    }
+    err_clear(&err);
+    json_decref(now);
+}
+
 void world_clear(struct world *world)
 {
+    args_free(world->args_now);
+    if (world->args_now_disks)
+        args_disks_clear(world->args_now_disks);
+    free(world->args_now_disks);
+    json_decref(world->devices);
+    json_decref(world->places);
     graph_free(world->graph);
     json_decref(world->record);
     json_decref(world->status);

@@ -36,7 +36,10 @@ struct world {
     const char *vm;                 /* name of the VM */
     const char *memory_dir;         /* absolute */
     const struct args *args;        /* the user's command line; NULL: attached to a foreign QEMU */
-    const struct args_disks *args_disks;
+    struct args *args_now;          /* with what clients changed over QMP since, as far as that can be
+                                     * said (config_args.h); NULL: nothing */
+    const struct args_disks *args_disks;    /* of args_now, or of args */
+    struct args_disks *args_now_disks;  /* of args_now, or NULL */
     struct graph *graph;
     json_t *record;                 /* what was on record when this was asked; NULL: nothing */
     json_t *status;                 /* return of query-status */
@@ -48,8 +51,19 @@ struct world {
     enum world_next next;           /* for a recovery */
     long long now;                  /* microseconds since 1970 */
     json_int_t converge_ms;         /* how long a merge may fail to catch up with the guest */
+    json_t *devices;                /* id -> true, of the devices that have one; NULL: not known */
+    json_t *places;                 /* of those that clients added: id -> { property: value } */
     json_t *files, *rooms, *open;
 };
+
+/* borrowed: the command line that describes the VM as it is; NULL when attached. */
+const struct args *world_command_line(const struct world *world);
+
+/* Asks what config says of the VM as it is: args_now and args_disks are set.  devices and places are there. */
+void world_take_config(struct world *world, const json_t *config);
+
+/* Has QEMU 9.2 or newer: the types of device_add are checked (config_args.h). */
+bool world_is_typed(const struct world *world);
 
 /* borrowed: the entry of a file, NULL when nothing is there. */
 const json_t *world_file(const struct world *world, const char *path);

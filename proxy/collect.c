@@ -4,10 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/config.h"
 #include "policy/disks.h"
+#include "policy/expect.h"
 #include "policy/planner.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "proxy/collect_places.h"
 #include "proxy/deeds.h"
 #include "proxy/jobs.h"
 
@@ -23,6 +26,7 @@ enum collect_query {
     COLLECT_MEMORY,
     COLLECT_CAPABILITIES,
     COLLECT_PARAMETERS,
+    COLLECT_DEVICES,
     COLLECT__COUNT
 };
 
@@ -35,6 +39,7 @@ static const char *const collect_query_name[COLLECT__COUNT] = {
     [COLLECT_MEMORY] = "query-memory-size-summary",
     [COLLECT_CAPABILITIES] = "query-migrate-capabilities",
     [COLLECT_PARAMETERS] = "query-migrate-parameters",
+    [COLLECT_DEVICES] = "qom-list",
 };
 
 struct collect_slot {
@@ -51,6 +56,7 @@ struct collect {
     json_t *answers[COLLECT__COUNT];
     struct collect_slot slots[COLLECT__COUNT];
     unsigned outstanding;
+    bool asked_given;           /* the places of the devices of the command line */
     bool cancelled;
     struct event *watchdog;
     struct err err;
@@ -204,6 +210,20 @@ static json_t *collect_capabilities(const json_t *list)
     return out;
 }
 
+/* new: id -> true. */
+static json_t *collect_devices(const json_t *list)
+{
+    json_t *out = json_object();
+    json_t *item;
+    size_t i;
+
+    json_array_foreach((json_t *)list, i, item)
+        if (state_str(item, "name") && state_str(item, "type") &&
+            strncmp(state_str(item, "type"), "child<", 6) == 0)
+            json_object_set_new(out, state_str(item, "name"), json_true());
+    return out;
+}
+
 static void collect_version(struct collect *collect)
 {
     json_t *greeting = json_loads(link_greeting(vm_main(collect->daemon->vm)), 0, NULL);
@@ -215,10 +235,40 @@ static void collect_version(struct collect *collect)
     json_decref(greeting);
 }
 
+static void collect_answers(struct collect *collect);
+
+static void collect_place_cb(void *arg)
+{
+    struct collect *collect = arg;
+
+    if (--collect->outstanding == 0)
+        collect_answers(collect);
+}
+
+/* Has a device of the command line gone?  Then one asks where the others are; false: not needed. */
+static bool collect_given(struct collect *collect)
+{
+    json_t *devices, *given;
+
+    if (collect->asked_given || collect->err.set || collect->cancelled ||
+        !vm_main(collect->daemon->vm))
+        return false;
+    collect->asked_given = true;
+    devices = collect_devices(collect->answers[COLLECT_DEVICES]);
+    given = config_given(collect->world.args, devices);
+    collect->outstanding = (unsigned)collect_places(vm_main(collect->daemon->vm), given,
+                                                    collect->world.places, collect_place_cb, collect);
+    json_decref(devices);
+    json_decref(given);
+    return collect->outstanding > 0;
+}
+
 static void collect_answers(struct collect *collect)
 {
     struct world *world = &collect->world;
 
+    if (collect_given(collect))
+        return;
     if (!collect->err.set)
         world->graph = graph_new(collect->answers[COLLECT_NODES], collect->answers[COLLECT_BLOCKS],
                                  collect->answers[COLLECT_GRAPH], &collect->err);
@@ -231,7 +281,9 @@ static void collect_answers(struct collect *collect)
     world->memory_size = json_incref(collect->answers[COLLECT_MEMORY]);
     world->parameters = json_incref(collect->answers[COLLECT_PARAMETERS]);
     world->capabilities = collect_capabilities(collect->answers[COLLECT_CAPABILITIES]);
+    world->devices = collect_devices(collect->answers[COLLECT_DEVICES]);
     collect_version(collect);
+    world_take_config(world, json_object_get(collect->state, "config"));
     collect_inspect(collect);
 }
 
@@ -239,13 +291,25 @@ static link_reply_cb collect_answer_cb;
 
 static void collect_ask(struct collect *collect, enum collect_query query)
 {
-    json_t *flat = query == COLLECT_NODES ? json_pack("{s:b}", "flat", 1) : NULL;
+    json_t *arguments = query == COLLECT_NODES     ? json_pack("{s:b}", "flat", 1)
+                        : query == COLLECT_DEVICES ? json_pack("{s:s}", "path", EXPECT_DEVICES)
+                                                   : NULL;
 
     collect->outstanding++;
     collect->slots[query] = (struct collect_slot){ collect, query };
-    link_send_command(vm_main(collect->daemon->vm), collect_query_name[query], flat, -1,
+    link_send_command(vm_main(collect->daemon->vm), collect_query_name[query], arguments, -1,
                       collect_answer_cb, &collect->slots[query]);
-    json_decref(flat);
+    json_decref(arguments);
+}
+
+static void collect_ask_rest(struct collect *collect)
+{
+    for (int i = 0; i < COLLECT__COUNT; i++)
+        if (i != COLLECT_JOBS)
+            collect_ask(collect, (enum collect_query)i);
+    collect->outstanding += (unsigned)collect_places(vm_main(collect->daemon->vm),
+                                                     json_object_get(collect->state, "config"),
+                                                     collect->world.places, collect_place_cb, collect);
 }
 
 /* QEMU dies when it is asked for its nodes while a stream is listed that has ended
@@ -279,15 +343,16 @@ static void collect_answer_cb(void *arg, enum link_answer answer, const char *te
     if (answer == ANSWER_RETURN)
         value = json_loadb(reply->value.at, reply->value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL,
                            NULL);
+    else if (answer == ANSWER_ERROR && slot->query == COLLECT_DEVICES)
+        value = json_array(); /* 7.2 has no such place before the first device of that kind */
     if (!value && !collect->err.set)
         err_set(&collect->err, REASON_UNEXPECTED_ANSWER, "QEMU did not answer %s",
                 collect_query_name[slot->query]);
     collect->answers[slot->query] = value;
     collect->outstanding--;
-    if (slot->query == COLLECT_JOBS && !collect->err.set && collect_check_jobs(collect))
-        for (int i = 0; i < COLLECT__COUNT; i++)
-            if (i != COLLECT_JOBS)
-                collect_ask(collect, (enum collect_query)i);
+    if (slot->query == COLLECT_JOBS && !collect->err.set && !collect->cancelled &&
+        collect_check_jobs(collect))
+        collect_ask_rest(collect);
     if (collect->outstanding == 0)
         collect_answers(collect);
 }
@@ -328,6 +393,7 @@ struct collect *collect_start(struct daemon *daemon, const json_t *state, bool w
     collect->watchdog = event_new(daemon->base, -1, 0, collect_watchdog_cb, collect);
     if (!collect->watchdog || event_add(collect->watchdog, &limit) < 0)
         abort();
+    collect->world.places = json_object();
     collect_ask(collect, COLLECT_JOBS);
     return collect;
 }

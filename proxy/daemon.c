@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "proxy/answer.h"
+#include "proxy/intercept.h"
 #include "proxy/jobs.h"
 #include "proxy/launch.h"
 #include "proxy/leftovers.h"
@@ -105,6 +106,7 @@ static void daemon_vm_event(void *arg, const char *text, size_t len,
     operation_event(daemon, reply);
     session_event(daemon, text, len, reply);
     observer_event(daemon->observer, reply);
+    intercept_event(daemon, reply);
 }
 
 /* No QEMU is left: nothing shall point to one, and the proxy ends. */

@@ -35,6 +35,22 @@ struct intercept {
     char *name, *arguments;     /* of a command that leftovers.h is told of; else NULL */
 };
 
+/* A line for the human monitor that changes the configuration? */
+static bool intercept_is_human(const struct message *message)
+{
+    const char *line;
+    json_t *arguments;
+    bool is;
+
+    if (command_classify(message->command) != COMMAND_HUMAN || !message->arguments.at)
+        return false;
+    arguments = splice_arguments(message, 0);
+    line = state_str(arguments, "command-line");
+    is = line && config_human(line);
+    json_decref(arguments);
+    return is;
+}
+
 static bool intercept_choose(const struct message *message, enum intercept_kind *kind)
 {
     static const struct {
@@ -53,7 +69,7 @@ static bool intercept_choose(const struct message *message, enum intercept_kind 
             return true;
         }
     }
-    if (command_classify(message->command) != COMMAND_CONFIG)
+    if (command_classify(message->command) != COMMAND_CONFIG && !intercept_is_human(message))
         return false;
     *kind = INTERCEPT_CONFIG;
     return true;
@@ -205,27 +221,44 @@ bool intercept_answer(struct daemon *daemon, struct slot *slot, const struct mes
     return true;
 }
 
-static void intercept_record(struct intercept *intercept)
+static void intercept_record(struct daemon *daemon, const json_t *command)
 {
-    struct store *store = intercept->daemon->store;
+    struct store *store = daemon->store;
     json_t *state = json_deep_copy(store->state);
     struct err err = ERR_INIT;
 
-    config_add(state, intercept->daemon->args, intercept->command);
-    if (!store_write(store, state, &err)) {
+    config_add(state, daemon->args, command);
+    if (!json_equal(state, store->state) && !store_write(store, state, &err)) {
         log_error("cannot record that the configuration changed: %s", err.desc);
         err_clear(&err);
         /* What cannot be written is known as long as this proxy lives. */
-        config_add(store->state, intercept->daemon->args, intercept->command);
+        config_add(store->state, daemon->args, command);
     }
     json_decref(state);
+}
+
+void intercept_event(struct daemon *daemon, const struct message_reply *reply)
+{
+    json_t *data, *command;
+
+    /* An operation has the record: what has gone is not in its snapshot all the same. */
+    if (strcmp(reply->event, "DEVICE_DELETED") != 0 || daemon->operation)
+        return;
+    data = json_loadb(reply->value.at, reply->value.len, 0, NULL);
+    command = json_pack("{s:s, s:O*}", "execute", CONFIG_GONE, "arguments", data);
+    if (data)
+        intercept_record(daemon, command);
+    json_decref(command);
+    json_decref(data);
 }
 
 static bool intercept_return(struct intercept *intercept, struct slot *slot, struct span value)
 {
     switch (intercept->kind) {
     case INTERCEPT_CONFIG:
-        intercept_record(intercept);
+        /* What the human monitor could not do it says in the text that it returns. */
+        if (value.len < 6 || strncmp(value.at, "\"Error", 6) != 0)
+            intercept_record(intercept->daemon, intercept->command);
         return false;
     case INTERCEPT_JOBS:
     case INTERCEPT_BLOCK_JOBS:

@@ -27,4 +27,7 @@ void intercept_free(struct intercept *intercept);
 bool intercept_reply(struct intercept *intercept, struct slot *slot, enum link_answer answer,
                      struct span text, const struct message_reply *reply);
 
+/* An event of QEMU: has a device gone that a client had added? */
+void intercept_event(struct daemon *daemon, const struct message_reply *reply);
+
 #endif

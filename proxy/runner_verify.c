@@ -164,12 +164,14 @@ void runner_verify(struct runner *runner)
         link_send_command(link, "x-debug-query-block-graph", NULL, -1, runner_query_cb, runner);
         json_decref(flat);
     } else {
-        json_t *flat = strcmp(query, "query-named-block-nodes") == 0
-                           ? json_pack("{s:b}", "flat", 1) : NULL;
+        json_t *arguments = strcmp(query, "query-named-block-nodes") == 0
+                                ? json_pack("{s:b}", "flat", 1)
+                            : strcmp(query, "qom-list") == 0
+                                ? json_pack("{s:s}", "path", EXPECT_DEVICES) : NULL;
 
         runner->outstanding = 1;
-        link_send_command(link, query, flat, -1, runner_query_cb, runner);
-        json_decref(flat);
+        link_send_command(link, query, arguments, -1, runner_query_cb, runner);
+        json_decref(arguments);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "policy/request.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
+#include "proxy/frozen.h"
 #include "proxy/intercept.h"
 #include "proxy/leftovers.h"
 #include "proxy/listener.h"
@@ -242,6 +243,17 @@ static bool session_conflicts(struct daemon *daemon, struct slot *slot,
     return true;
 }
 
+/* Would the command write to what snapshots stand on?  Then the slot is answered. */
+static bool session_destroys(struct daemon *daemon, struct slot *slot, const struct message *message)
+{
+    struct err err = ERR_INIT;
+
+    if (frozen_permits(daemon, message, &err))
+        return false;
+    answer_error(slot, &err);
+    return true;
+}
+
 static void session_command(struct daemon *daemon, struct slot *slot,
                             const struct message *message)
 {
@@ -250,7 +262,8 @@ static void session_command(struct daemon *daemon, struct slot *slot,
     } else if (!message->oob && !message->name_long && operation_takes(daemon, message)) {
         operation_command(daemon, slot, message);
     } else if (!intercept_answer(daemon, slot, message) &&
-               !session_conflicts(daemon, slot, message)) {
+               !session_conflicts(daemon, slot, message) &&
+               !session_destroys(daemon, slot, message)) {
         session_forward(daemon, slot, message);
     }
 }

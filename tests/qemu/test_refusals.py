@@ -241,7 +241,7 @@ ALL = (("snapshot-create", {"name": "s2"}), ("snapshot-revert", {"name": "s1", "
 
 def test_a_disk_that_is_gone_or_has_another_name(t):
     disks = oracle.make_disks(t.dir, ["qcow2", "qcow2"])
-    usb = ["-S", "-device", "qemu-xhci", "-device", "usb-storage,drive=node-d1,id=stick"]
+    usb = ["-S", "-device", "qemu-xhci,id=bus", "-device", "usb-storage,drive=node-d1,id=stick"]
     # A guest that has not run yet: the oracle would take the stick for a disk to count on.
     p = vm.Proxy(t, disks[:1], [*disks[1].args("blockdev")[:2], *usb]).start()
     p.command("snapshot-create", {"name": "s1"})
@@ -251,8 +251,8 @@ def test_a_disk_that_is_gone_or_has_another_name(t):
         p.qmp.wait_event(lambda event: event["event"] == "DEVICE_DELETED" and
                          event["data"].get("device") == device)
     unplug("stick")
-    for command, args in ALL:
-        refused(p, "disk-gone", command, args, "'stick'")
+    for command, args in ALL:           # it is known that it was unplugged
+        p.command(command, {**args, "dry-run": True})
     overlay = [n["node-name"] for n in p.command("query-named-block-nodes", flat=True)
                if n["node-name"].startswith("qsnap-") and "disk1" in n["file"]]
     p.command("device_add", {"driver": "usb-storage", "drive": overlay[0], "id": "other"})
@@ -337,10 +337,10 @@ def test_states_and_configurations_that_do_not_fit(t):
     refused(p, "wrong-state", "snapshot-create", {"name": "s1", "memory": "stream"}, "memory")
     p.command("cont")
     p.serial.wait_tick(3)
-    p.command("object-add", {"qom-type": "iothread", "id": "late"})
+    p.qmp.hmp("object_add iothread,id=late")
     p.command("snapshot-create", {"name": "s1"})
     refused(p, "configuration-changed", "snapshot-revert", {"name": "s1", "discard": True}, "'s1'",
-            "object-add")
+            "human-monitor-command", "object_add")
 
 
 if __name__ == "__main__":

@@ -303,6 +303,26 @@ static void migration_settings_and_descriptor_sets_are_compared(void **state)
     ROWS_CHECK(row);
 }
 
+#define DEVICES "[{'name':'type','type':'string'},{'name':'a','type':'child<x>'}," \
+                "{'name':'b','type':'child<y>'}]"
+
+static void devices(void **state)
+{
+    static const struct row row[] = {
+        { "{'is':'devices','present':['a','b'],'absent':['c']}", DEVICES, EXPECT_YES, 0, 0 },
+        { "{'is':'devices','present':['a'],'absent':[]}", DEVICES, EXPECT_YES, 0, 0 },
+        { "{'is':'devices','present':['a','c'],'absent':[]}", DEVICES, EXPECT_NO, FAILED, "\"c\"" },
+        { "{'is':'devices','present':['type']}", DEVICES, EXPECT_NO, FAILED, "missing" },
+        { "{'is':'devices','present':['a'],'absent':['b']}", DEVICES, EXPECT_NO, FAILED, "still" },
+        { "{'is':'devices','present':['a']}", "{}", EXPECT_NO, ANSWER, "devices" },
+        { "{'is':'devices','present':[]}", DEVICES, EXPECT_NO, PLAN, "present" },
+        { "{'is':'devices','present':['a'],'absent':[1]}", DEVICES, EXPECT_NO, PLAN, "absent" },
+    };
+
+    (void)state;
+    ROWS_CHECK(row);
+}
+
 static void unknown_kinds_are_bad_plans(void **state)
 {
     static const struct row row[] = {
@@ -330,6 +350,7 @@ static void each_kind_names_its_query(void **state)
         { "node", "query-named-block-nodes" }, { "disk", "query-block" },
         { "chain", EXPECT_QUERY_CHAIN }, { "parameters", "query-migrate-parameters" },
         { "capabilities", "query-migrate-capabilities" }, { "fdset", "query-fdsets" },
+        { "devices", "qom-list" },
     };
 
     (void)state;
@@ -353,6 +374,7 @@ int main(void)
         cmocka_unit_test(disks_stand_on_the_node),
         cmocka_unit_test(chains_equal_the_list_exactly),
         cmocka_unit_test(migration_settings_and_descriptor_sets_are_compared),
+        cmocka_unit_test(devices),
         cmocka_unit_test(unknown_kinds_are_bad_plans),
         cmocka_unit_test(each_kind_names_its_query),
     };
