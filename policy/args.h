@@ -103,6 +103,9 @@ void args_monitors_clear(struct args_monitors *monitors);
  * any kind (system/vl.c: default_monitor, qemu_create_default_devices). */
 void args_add_default_monitor(struct args *args);
 
+/* Whether the machine gets the serial port that it has when nobody asks for one. */
+bool args_serial_is_default(const struct args *args);
+
 /* ---- daemonize ---- */
 
 struct args_daemonize {

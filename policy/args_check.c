@@ -176,7 +176,8 @@ static bool refuse_option(struct err *err, const struct arg *arg)
         const char *name;
         const char *what;
     } whys[] = {
-        { "snapshot", "all writes go to temporary files; start QEMU without it" },
+        { "snapshot", "all writes go to temporary files, which no second process can open; start QEMU "
+                      "without it, take a snapshot and revert to it instead" },
         { "loadvm", "a second process would load it too; load it over QMP instead" },
         { "incoming", "the process waits for another's migration; end that first" },
         { "readconfig", "its file may hold disks; put its options on the command line" },

@@ -31,6 +31,7 @@ struct args_disk {
     bool read_only;         /* cdrom included */
     bool cdrom;
     bool snapshot;          /* snapshot=on, or -snapshot: writes go to a temporary file */
+    bool discard;           /* discards go through to the image */
     bool attached;          /* BLOCKDEV: a -device or -machine names it, maybe through filters */
     size_t arg;             /* position of its option in the args */
     size_t file_arg;        /* BLOCKDEV: position of the -blockdev of its file node, else = arg */

@@ -28,13 +28,41 @@ bool args_drive_is(const struct arg *arg)
     return arg->row && (arg->row->class == OPTION_DRIVE || arg->row->class == OPTION_IMAGE);
 }
 
+/* file=json:{...} is the same as its members as dotted keys, where no key of the drive says otherwise
+ * (block.c: parse_json_protocol).  Steals opts, which may be NULL. */
+static struct qemuopts *json_expand(struct qemuopts *opts, struct err *err)
+{
+    const char *file = opts ? qemuopts_get(opts, "file") : NULL;
+    struct qemuopts *members;
+    const char *text;
+
+    if (!file || !args_util_prefix(file, "json:", &text))
+        return opts;
+    members = qemuopts_parse(text, NULL, err);
+    if (members && qemuopts_count(members) > 0)
+        qemuopts_remove(opts, "file");
+    for (size_t i = 0; members && i < qemuopts_count(members); i++) {
+        const struct qemuopt *item = qemuopts_at(members, i);
+        bool format = strcmp(item->key, "driver") == 0 && qemuopts_get(opts, "format");
+
+        if (!format && !qemuopts_get(opts, item->key))
+            qemuopts_set(opts, item->key, item->value);
+    }
+    if (!members) {
+        qemuopts_free(opts);
+        opts = NULL;
+    }
+    qemuopts_free(members);
+    return opts;
+}
+
 struct qemuopts *args_drive_opts(const struct arg *arg, struct err *err)
 {
     const char *keys = BARE_IMAGE_KEYS;
     struct qemuopts *opts;
 
     if (arg->word && arg->row->class == OPTION_DRIVE)
-        return qemuopts_parse(arg->value, NULL, err);
+        return json_expand(qemuopts_parse(arg->value, NULL, err), err);
     for (size_t i = 0; arg->word && i < sizeof(image_options) / sizeof(image_options[0]); i++) {
         if (strcmp(image_options[i].name, arg->name) == 0)
             keys = image_options[i].keys;
@@ -166,6 +194,13 @@ static char *id_make(const struct place *place, unsigned units, bool cdrom)
     return args_util_format("%s%s%u", place->interface, media, place->unit);
 }
 
+bool args_drive_discards(const struct qemuopts *opts)
+{
+    const char *discard = qemuopts_get(opts, "discard");
+
+    return discard && (strcmp(discard, "unmap") == 0 || strcmp(discard, "on") == 0);
+}
+
 static void disk_fill(struct args_disk *disk, const struct qemuopts *opts)
 {
     const char *format = qemuopts_get(opts, "format");
@@ -178,6 +213,7 @@ static void disk_fill(struct args_disk *disk, const struct qemuopts *opts)
     disk->cdrom = args_util_same(qemuopts_get(opts, "media"), "cdrom");
     disk->read_only = disk->cdrom || qemuopts_get_bool(opts, "read-only", false) ||
                       qemuopts_get_bool(opts, "readonly", false);
+    disk->discard = args_drive_discards(opts);
     disk->attached = true;
 }
 

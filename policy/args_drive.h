@@ -22,6 +22,9 @@ const char *args_drive_file(const struct qemuopts *opts);
 /* new: a file name as a path, "file:" stripped; NULL when it names no local file. */
 char *args_drive_path(const char *file);
 
+/* discard=unmap, of a drive or a node. */
+bool args_drive_discards(const struct qemuopts *opts);
+
 /* Appends a disk for every drive, in order. */
 bool args_drive_find(const struct args *args, struct args_disks *out, struct err *err);
 

@@ -50,11 +50,32 @@ static bool late_gdb(struct args_late *late, size_t i, bool *removed, struct err
     if (strcmp(device, "none") == 0 || strcmp(device, "null") == 0 ||
         strcmp(device, "stdio") == 0 || strcmp(device, "pty") == 0)
         return true;
-    if (args_util_prefix(device, "chardev:", NULL) || strpbrk(device, " \"\\"))
+    /* The chardev's own option is looked at for itself. */
+    if (args_util_prefix(device, "chardev:", NULL))
+        return true;
+    if (strpbrk(device, " \"\\"))
         return args_late_refuse(arg, err, "the debugger's connection");
     args_late_hmp(late, line);
     args_remove(late->args, i);
     *removed = true;
+    return true;
+}
+
+/* ---- -D: the log, which QEMU empties when it opens it (7.2 appends to its second one) ---- */
+
+static bool late_log(struct args_late *late, size_t i, struct err *err)
+{
+    const struct arg *arg = args_at(late->args, i);
+    ARGS_AUTO_TEXT line = args_util_format("logfile %s", arg->value);
+    ARGS_AUTO_TEXT word = args_util_dup(arg->word);
+
+    /* %d is the process's number: each has its own. */
+    if (strstr(arg->value, "%d"))
+        return true;
+    if (strpbrk(arg->value, " \"\\"))
+        return args_late_refuse(arg, err, "its log's name has blanks or quotes");
+    args_late_hmp(late, line);
+    args_replace(late->args, i, word, "/dev/null");
     return true;
 }
 
@@ -161,6 +182,20 @@ static bool late_display(struct args_late *late, size_t i, struct err *err)
 
 static bool late_plain(const struct arg *arg, struct err *err)
 {
+    struct qemuopts *opts;
+    bool empties;
+
+    if (strcmp(arg->name, "trace") == 0 || strcmp(arg->name, "audiodev") == 0) {
+        opts = qemuopts_parse(arg->value, *arg->name == 't' ? "enable" : "driver", err);
+        if (!opts)
+            return false;
+        empties = *arg->name == 't' ? qemuopts_get(opts, "file") != NULL
+                                    : args_util_same(qemuopts_get(opts, "driver"), "wav");
+        qemuopts_free(opts);
+        if (empties)
+            return args_late_refuse(arg, err, "the second would empty the file that the first one "
+                                    "is writing");
+    }
     if (strcmp(arg->name, "usbdevice") == 0 && args_util_prefix(arg->value, "braille", NULL))
         return args_late_refuse(arg, err, "the braille display is one process's");
     if ((strcmp(arg->name, "fsdev") == 0 || strcmp(arg->name, "virtfs") == 0) &&
@@ -207,6 +242,9 @@ static bool late_one(struct args_late *late, size_t i, size_t *step, struct err 
     case OPTION_DISPLAY:
         ok = late_display(late, i, err);
         break;
+    case OPTION_LOG:
+        ok = late_log(late, i, err);
+        break;
     case OPTION_GDB:
         ok = late_gdb(late, i, &removed, err);
         break;
@@ -230,15 +268,53 @@ static bool late_one(struct args_late *late, size_t i, size_t *step, struct err 
     return ok;
 }
 
-bool args_late_apply(struct args *args, const char *late_dir, json_t *commands, struct err *err)
+/* The proxy's own monitor leaves -nographic with a serial port on the terminal and no mux. */
+static void say_default_serial(struct args *args)
 {
-    struct args_late late = { .args = args, .dir = late_dir, .commands = commands };
+    if (args_has(args, "nographic") && !args_has(args, "nodefaults") &&
+        args_serial_is_default(args))
+        args_append(args, "-serial", "stdio");
+}
+
+/* Whether the command needs rights that a process which changed its user has no more. */
+static bool needs_rights(const json_t *command)
+{
+    const json_t *backend = json_object_get(json_object_get(command, "arguments"), "backend");
+
+    return !args_util_same(json_string_value(json_object_get(backend, "type")), "stdio");
+}
+
+/* -runas takes effect before the late commands do: they would not find what QEMU finds at start. */
+static bool check_user(const struct args *args, const json_t *commands, struct err *err)
+{
+    json_t *command;
+    size_t k;
+
+    for (size_t i = 0; i < args_count(args); i++) {
+        const struct arg *arg = args_at(args, i);
+
+        if (!arg->row || (strcmp(arg->name, "runas") != 0 &&
+                          (strcmp(arg->name, "run-with") != 0 || !strstr(arg->value, "user="))))
+            continue;
+        json_array_foreach(commands, k, command) {
+            if (needs_rights(command))
+                return args_late_refuse(arg, err, "sockets, ports or logs would be bound later, "
+                                        "without the rights that QEMU has at its start");
+        }
+    }
+    return true;
+}
+
+bool args_late_apply(struct args *args, const char *prefix, json_t *commands, struct err *err)
+{
+    struct args_late late = { .args = args, .prefix = prefix, .commands = commands };
     size_t step = 1;
 
+    say_default_serial(args);
     for (size_t i = 0; i < args_count(args); i += step) {
         step = 1;
         if (!late_one(&late, i, &step, err))
             return false;
     }
-    return true;
+    return check_user(args, commands, err);
 }

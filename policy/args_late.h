@@ -15,7 +15,7 @@
 
 #include <jansson.h>
 
-/* Changes args in place and appends to commands (a JSON array).  late_dir: see args_rewrite.h. */
-bool args_late_apply(struct args *args, const char *late_dir, json_t *commands, struct err *err);
+/* Changes args in place and appends to commands (a JSON array).  prefix: see args_rewrite.h. */
+bool args_late_apply(struct args *args, const char *prefix, json_t *commands, struct err *err);
 
 #endif

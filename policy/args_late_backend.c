@@ -11,7 +11,7 @@ static bool keys_known(const struct qemuopts *opts)
     static const char *const known[] = { "backend", "id", "path", "host", "port", "server", "wait",
         "nodelay", "delay", "telnet", "tn3270", "websocket", "reconnect", "reconnect-ms", "ipv4",
         "ipv6", "to", "tls-creds", "tls-authz", "logfile", "logappend", "abstract", "tight",
-        "localaddr", "localport", "mux", NULL };
+        "localaddr", "localport", "mux", "signal", NULL };
 
     for (size_t k = 0; k < qemuopts_count(opts); k++) {
         if (!args_util_listed(qemuopts_at(opts, k)->key, known))
@@ -109,6 +109,14 @@ static json_t *udp_data(const struct qemuopts *opts)
     return data;
 }
 
+static json_t *stdio_data(const struct qemuopts *opts)
+{
+    json_t *data = json_object();
+
+    put_bool(data, opts, "signal");
+    return data;
+}
+
 json_t *args_late_backend(const struct qemuopts *opts)
 {
     const char *backend = qemuopts_get(opts, "backend") ?: "";
@@ -123,6 +131,8 @@ json_t *args_late_backend(const struct qemuopts *opts)
         data = socket_data(opts);
     else if (strcmp(type, "udp") == 0)
         data = udp_data(opts);
+    else if (strcmp(type, "stdio") == 0)
+        data = stdio_data(opts);
     else if (path)
         data = json_pack("{s:s}", "device", path);
     if (!data)

@@ -26,7 +26,6 @@ static enum sharing sharing_of(const struct qemuopts *opts)
         "parport", NULL };
     const char *backend = qemuopts_get(opts, "backend") ?: "";
 
-    /* stdio: both have the terminal until the switch, and either may get what is typed. */
     if (args_util_listed(backend, freely))
         return SHARING_FREE;
     if (strcmp(backend, "pty") == 0)
@@ -42,11 +41,11 @@ static bool bind_aside(struct args_late *late, struct qemuopts *opts)
     const char *path = qemuopts_get(opts, "path");
     ARGS_AUTO_TEXT aside = NULL;
 
-    if (!late->dir || !path || qemuopts_get(opts, "fd") ||
+    if (!late->prefix || !path || qemuopts_get(opts, "fd") ||
         !args_util_same(qemuopts_get(opts, "backend"), "socket") ||
         !qemuopts_get_bool(opts, "server", false) || qemuopts_get_bool(opts, "abstract", false))
         return false;
-    aside = args_util_format("%s/late%u", late->dir, late->made++);
+    aside = args_util_format("%s%u", late->prefix, late->made++);
     if (strlen(aside) >= SUN_PATH_MAX)
         return false;
     json_array_append_new(late->commands, json_pack("{s:{s:s, s:s}}", "rename", "from", aside,
@@ -84,7 +83,13 @@ static bool prepare(struct args_late *late, const struct arg *arg, struct qemuop
 {
     enum sharing sharing = sharing_of(*opts);
     bool mux = qemuopts_get_bool(*opts, "mux", false);
+    bool changes = use != ARGS_CHARDEV_OTHER && !mux;
     json_t *backend;
+
+    /* Where it cannot be given later (a monitor, a mux), both have the terminal until the switch: the
+     * second process says nothing while it waits, but may get what is typed in that moment. */
+    if (changes && args_util_same(qemuopts_get(*opts, "backend"), "stdio"))
+        sharing = SHARING_BIND;
 
     *changed = sharing != SHARING_FREE || qemuopts_get(*opts, "logfile");
     log_append(*opts);
@@ -97,7 +102,7 @@ static bool prepare(struct args_late *late, const struct arg *arg, struct qemuop
     }
     if (sharing == SHARING_NEVER)
         return args_late_refuse(arg, err, "its character backend is one process's");
-    if (use != ARGS_CHARDEV_OTHER && !mux && (backend = args_late_backend(*opts))) {
+    if (changes && (backend = args_late_backend(*opts))) {
         *opts = bind_later(late, *opts, backend);
         return true;
     }

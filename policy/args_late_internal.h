@@ -10,7 +10,7 @@
 
 struct args_late {
     struct args *args;
-    const char *dir;        /* or NULL */
+    const char *prefix;     /* of sockets that stand in; or NULL */
     json_t *commands;
     unsigned made;          /* numbers the names that are made up */
     unsigned serials, parallels, monitors, vncs;    /* options of each kind so far */

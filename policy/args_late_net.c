@@ -57,6 +57,13 @@ static bool has_any(const struct qemuopts *opts, const char *const *keys)
     return false;
 }
 
+/* Whether QEMU itself has a new interface put where it belongs: by a script (there is a default) or
+ * by the helper. */
+static bool tap_set_up(const struct qemuopts *opts)
+{
+    return qemuopts_get(opts, "helper") || !args_util_same(qemuopts_get(opts, "script"), "no");
+}
+
 static bool net_shareable(const struct qemuopts *opts, const char *type)
 {
     static const char *const always[] = { "none", "nic", "hubport", "bridge", NULL };
@@ -68,7 +75,7 @@ static bool net_shareable(const struct qemuopts *opts, const char *type)
     if (args_util_listed(type, always))
         return true;
     if (strcmp(type, "tap") == 0)
-        return !has_any(opts, tap_own);
+        return !has_any(opts, tap_own) && tap_set_up(opts);
     if (strcmp(type, "vde") == 0)
         return !has_any(opts, vde_own);
     return strcmp(type, "socket") == 0 && qemuopts_get(opts, "mcast") &&

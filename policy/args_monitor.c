@@ -218,7 +218,7 @@ bool args_take_monitors(struct args *args, struct args_monitors *out, struct err
 /* ---- what QEMU would have had without any monitor option ---- */
 
 /* system/vl.c: default_list; a -device of one of these drivers is instead of the default port. */
-static bool serial_is_default(const struct args *args)
+bool args_serial_is_default(const struct args *args)
 {
     for (size_t i = 0; i < args->n; i++) {
         const struct arg *arg = &args->v[i];
@@ -252,7 +252,7 @@ void args_add_default_monitor(struct args *args)
     args->had_monitor = true;
     /* With its serial port on the terminal -nographic muxes the monitor into it. */
     if (args_has(args, "nographic")) {
-        if (serial_is_default(args))
+        if (args_serial_is_default(args))
             args_append(args, "-serial", "mon:stdio");
         else
             args_append(args, "-monitor", "stdio");

@@ -256,6 +256,7 @@ void args_nodes_disks(const struct args_nodes *nodes, struct args_disks *out)
         disk.format = args_util_dup(node->driver);
         disk.read_only = qemuopts_get_bool(node->opts, "read-only", false);
         disk.cdrom = args_util_same(driver, "host_cdrom");
+        disk.discard = args_drive_discards(node->opts);
         disk.attached = node->attached;
         if (args_nodes_is_local(driver) && qemuopts_get(place, key) &&
             !args_util_prefix(qemuopts_get(place, key), "/dev/fdset/", NULL))

@@ -87,7 +87,7 @@ bool args_rewrite(const struct args *args, const struct args_rewrite *rw, char *
     for (size_t i = 0; ok && i < rw->n_disks; i++)
         ok = rewrite_disk(copy, rw, i, err);
     if (ok && rw->late)
-        ok = args_late_apply(copy, rw->late_dir, commands, err);
+        ok = args_late_apply(copy, rw->late_prefix, commands, err);
     if (ok && rw->paused && !args_has(copy, "S"))
         args_append(copy, "-S", NULL);
     if (ok && rw->incoming)

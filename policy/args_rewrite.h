@@ -42,9 +42,9 @@ struct args_rewrite {
     bool incoming;                  /* add -incoming defer */
     bool late;                      /* bind exclusive resources of the host later */
     const char *node_prefix;        /* begins the names that are made up; NULL: "qp" */
-    const char *late_dir;           /* private folder, a fresh one for each process, for the sockets
-                                     * that stand in for a while; NULL: what needs one is refused
-                                     * with "needs-replace" */
+    const char *late_prefix;        /* begins the paths of the sockets that stand in for a while, in a
+                                     * private folder and another for each process; NULL: what needs
+                                     * one is refused with "needs-replace" */
     const char *const *extra;       /* NULL-terminated words to append (the proxy's own monitor), or
                                      * NULL */
 };
@@ -53,7 +53,7 @@ struct args_rewrite {
  * new: a JSON array, empty without rw->late, to be worked through in order when the old process has
  * ended and before `cont`.  Its members are QMP commands {"execute", "arguments"}; a command
  * human-monitor-command has failed when it returns text that does not begin with "Waiting for gdb".
- * With late_dir there may also be {"rename": {"from": PATH, "to": PATH}}: a socket that QEMU
+ * With late_prefix there may also be {"rename": {"from": PATH, "to": PATH}}: a socket that QEMU
  * listens on under a private name, to be moved over the old one with rename(2).
  * Reasons: "needs-replace" (names the argument), "unsupported-disk", "unsupported-argument",
  * "unknown-disk" (a key that the arguments do not have). */

@@ -45,7 +45,7 @@ static const struct option_row rows[] = {
     WITH("qmp", MONITOR), WITH("qmp-pretty", MONITOR), WITH("mon", MONITOR),
     WITH("debugcon", CHARDEV_USER), WITH("pidfile", PROCESS), FLAG("singlestep", PLAIN),
     FLAG("preconfig", REFUSED), FLAG("S", RUN), WITH("overcommit", PLAIN), WITH("gdb", GDB),
-    FLAG("s", GDB), WITH("d", PLAIN), WITH("D", PLAIN), WITH("dfilter", PLAIN),
+    FLAG("s", GDB), WITH("d", PLAIN), WITH("D", LOG), WITH("dfilter", PLAIN),
     WITH("seed", PLAIN), WITH("L", PLAIN), FLAG("enable-kvm", PLAIN),
     WITH("xen-domid", EXCLUSIVE), FLAG("xen-attach", EXCLUSIVE),
     FLAG("xen-domid-restrict", EXCLUSIVE), FLAG("no-reboot", PLAIN), FLAG("no-shutdown", PLAIN),

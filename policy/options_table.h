@@ -28,6 +28,7 @@ enum option_class {
     OPTION_MONITOR,         /* -qmp, -qmp-pretty, -mon, -monitor */
     OPTION_VNC,
     OPTION_DISPLAY,
+    OPTION_LOG,             /* -D */
     OPTION_GDB,             /* -gdb, -s */
     OPTION_PROCESS,         /* -daemonize, -pidfile: the proxy does these itself */
     OPTION_RUN,             /* -S */

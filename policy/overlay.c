@@ -156,3 +156,20 @@ json_t *overlay_step(const json_t *state, const char *id)
     step_undo(step, step_deed("file-remove", real, json_pack("{s:s}", "file", real)));
     return step;
 }
+
+json_t *overlay_options(const json_t *layer, const json_t *below, bool discard)
+{
+    const char *zeroes = state_str(below, "detect_zeroes");
+    json_t *options = json_pack("{s:O, s:s, s:{s:s, s:O}, s:n}", "node-name",
+                                json_object_get(layer, "node"), "driver", "qcow2", "file", "driver",
+                                "file", "filename", json_object_get(layer, "path"), "backing");
+
+    if (json_is_true(json_object_get(json_object_get(below, "cache"), "direct")))
+        json_object_set_new(options, "cache", json_pack("{s:b}", "direct", 1));
+    if (zeroes && strcmp(zeroes, "off") != 0)
+        json_object_set_new(options, "detect-zeroes", json_string(zeroes));
+    /* QEMU does not say whether a node passes discards on; "unmap" it takes only where they are. */
+    if (discard || (zeroes && strcmp(zeroes, "unmap") == 0))
+        json_object_set_new(options, "discard", json_string("unmap"));
+    return options;
+}

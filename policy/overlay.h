@@ -38,4 +38,9 @@ char *overlay_resolve(const char *opened, const char *header);
 bool overlay_check_room(const struct world *world, const char *path, json_int_t bytes,
                         struct err *err);
 
+/* new: what blockdev-add opens the layer with, which stands on nothing yet.  It is worked with as the
+ * image below is (BlockDeviceInfo; discard: what the command line says): what the user has said of the
+ * disk goes on to hold, as it does in a process that is started on the overlay. */
+json_t *overlay_options(const json_t *layer, const json_t *below, bool discard);
+
 #endif

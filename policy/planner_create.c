@@ -131,16 +131,16 @@ static bool create_overlays(struct create *create, const json_t *request, struct
 static void create_open_overlays(struct create *create)
 {
     for (size_t i = 0; i < create->disks.n; i++) {
-        const char *id = state_str(create->overlays, create->disks.v[i].key);
+        const struct vm_disk *disk = &create->disks.v[i];
+        const char *id = state_str(create->overlays, disk->key);
         const json_t *layer = state_layer(create->after, id);
         const char *node = state_str(layer, "node");
         json_t *step;
 
         plan_add(create->plan, overlay_step(create->after, id));
         step = step_command("blockdev-add", "qemu", node, "blockdev-add",
-                            json_pack("{s:s, s:s, s:{s:s, s:O}, s:n}", "node-name", node, "driver",
-                                      "qcow2", "file", "driver", "file", "filename",
-                                      json_object_get(layer, "path"), "backing"),
+                            overlay_options(layer, disk->g->active->info,
+                                            disk->a && disk->a->discard),
                             expect_node(node, true));
         step_undo(step, planner_close_node(node));
         plan_add(create->plan, step);

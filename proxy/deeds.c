@@ -216,6 +216,24 @@ static bool deed_files_remove(const json_t *args, json_t **result, struct err *e
     return !err->set;
 }
 
+/* A socket that QEMU listens on takes the place of the one of a process that has ended.  Done again it
+ * finds it there. */
+static bool deed_socket_move(const json_t *args, json_t **result, struct err *err)
+{
+    const char *from = state_str(args, "from"), *to = state_str(args, "to");
+    struct stat st;
+
+    (void)result;
+    if (rename(from, to) < 0 && errno != ENOENT) {
+        durable_errno(err, errno, "move a socket to", to);
+    } else if (lstat(to, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        err_set(err, REASON_FILE_UNUSABLE, "QEMU has not made the socket '%s'", to);
+    }
+    if (err->set)
+        err_name(err, "file", to);
+    return !err->set;
+}
+
 static const struct {
     const char *name;
     worker_fn *fn;
@@ -231,6 +249,7 @@ static const struct {
     { "file-sync", deed_file_sync },
     { "file-remove", deed_file_remove },
     { "files-remove", deed_files_remove },
+    { "socket-move", deed_socket_move },
 };
 
 worker_fn *deeds_find(const char *name)

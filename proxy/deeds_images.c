@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,6 +72,22 @@ static bool image_check(const json_t *args, int fd, struct err *err)
     return false;
 }
 
+/* QEMU may run as another user than the proxy (-runas): it is to open the overlay as it can the image
+ * below.  Where that cannot be arranged QEMU refuses the overlay. */
+static void image_give(const char *path, const char *backing, int fd)
+{
+    const char *base;
+    int dirfd = durable_open_parent(path, &base);
+    struct stat below;
+
+    if (dirfd < 0)
+        return;
+    if (geteuid() == 0 && fstatat(dirfd, backing, &below, 0) == 0 &&
+        (below.st_uid != 0 || below.st_gid != 0) && fchown(fd, below.st_uid, below.st_gid) == 0)
+        fchmod(fd, below.st_mode & 0660);
+    close(dirfd);
+}
+
 bool deed_overlay_create(const json_t *args, json_t **result, struct err *err)
 {
     const char *path = state_str(args, "file");
@@ -88,7 +105,10 @@ bool deed_overlay_create(const json_t *args, json_t **result, struct err *err)
         return false;
     snprintf(size, sizeof(size), "%" JSON_INTEGER_FORMAT,
              json_integer_value(json_object_get(args, "size")));
-    ok = image_run(words, fd, path, err) && image_check(args, fd, err) && deed_sync(fd, path, err);
+    ok = image_run(words, fd, path, err) && image_check(args, fd, err);
+    if (ok)
+        image_give(path, state_str(args, "backing"), fd);
+    ok = ok && deed_sync(fd, path, err);
     close(fd);
     if (!ok) {
         unlink(path);

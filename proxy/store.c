@@ -236,6 +236,19 @@ void store_forget_process(struct store *store)
     store_forget_next(store);
 }
 
+void store_sweep_aside(struct store *store)
+{
+    int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir)))
+        if (strncmp(entry->d_name, "late-", 5) == 0)
+            unlinkat(fd, entry->d_name, 0);
+    if (dir)
+        closedir(dir);
+}
+
 static bool store_memory_known(const struct store *store, const char *name)
 {
     json_t *snapshot;

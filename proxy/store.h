@@ -7,6 +7,7 @@
  *   memory/        saved memory
  *   qemu.sock      QEMU's private monitor; qemu.next.sock while a second QEMU loads
  *   qemu.pid       its pid, for people and scripts
+ *   late-N-M       sockets of a second QEMU before they are moved into place (policy/planner_late.h)
  *   process.json   { format, pid, start, argv }: to find it again; argv as the user wrote it
  *   process.next.json   the same of a second QEMU, while there is one
  *
@@ -61,6 +62,9 @@ bool store_read_process(struct store *store, bool next, json_t **out, struct err
 /* All that says how to find QEMU; or only what says so of the second one. */
 void store_forget_process(struct store *store);
 void store_forget_next(struct store *store);
+
+/* Removes sockets that a second QEMU had made aside and that were never moved into place. */
+void store_sweep_aside(struct store *store);
 
 /* Removes files in memory/ that the record does not name. */
 void store_sweep_memory(struct store *store);

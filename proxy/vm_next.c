@@ -17,6 +17,7 @@ void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *ar
     struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
     struct err err = ERR_INIT;
 
+    store_sweep_aside(vm->store);
     vm->next = instance_start(vm, STORE_SOCKET_NEXT, argv, &err);
     if (!vm->next) {
         done(arg, false, &err);

@@ -13,17 +13,18 @@
 #include "args_words.h"
 #include "policy/args_disks.h"
 
-/* One word for each disk: key=path:format[:ro][:cd][:tmp][:loose], "-" for nothing. */
+/* One word for each disk: key=path:format[:ro][:cd][:tmp][:discard][:loose], "-" for nothing. */
 static char *describe(const struct args_disks *disks)
 {
     char *out = args_util_dup("");
 
     for (size_t i = 0; i < disks->n; i++) {
         const struct args_disk *d = &disks->v[i];
-        char *more = args_util_format("%s%s%s=%s:%s%s%s%s%s", out, i ? " " : "", d->key,
+        char *more = args_util_format("%s%s%s=%s:%s%s%s%s%s%s", out, i ? " " : "", d->key,
                                       d->path ? d->path : "-", d->format ? d->format : "-",
                                       d->read_only ? ":ro" : "", d->cdrom ? ":cd" : "",
-                                      d->snapshot ? ":tmp" : "", d->attached ? "" : ":loose");
+                                      d->snapshot ? ":tmp" : "",
+                                      d->discard ? ":discard" : "", d->attached ? "" : ":loose");
 
         free(out);
         out = more;
@@ -54,11 +55,18 @@ static const char *const disk_rows[][2] = {
       "drive:scsi1-hd1=a:- drive:scsi1-cd2=b:-:ro:cd" },
     { "-M microvm -drive file=a -drive file=b,if=virtio", "drive:none00=a:- drive:virtio0=b:-" },
     { "-M none -drive file=a", "drive:none0=a:-" },
+    { "-drive file=a,discard=on -drive file=b,discard=ignore -blockdev raw,node-name=n,discard=unmap,"
+      "file.driver=file,file.filename=/a -device ide-hd,drive=n",
+      "drive:ide0-hd0=a:-:discard drive:ide0-hd1=b:- node:n=/a:raw:discard" },
     { "-drive if=ide,media=cdrom", "drive:ide0-cd0=-:-:ro:cd" },
     { "-drive file=a,,b,read-only=on", "drive:ide0-hd0=a,b:-:ro" },
     { "-drive file=file:a,readonly=on -drive file=nbd://h/x -drive file=json:{}",
       "drive:ide0-hd0=a:-:ro drive:ide0-hd1=-:- drive:ide1-hd0=-:-" },
     { "-drive driver=raw,file.driver=file,file.filename=/a:b", "drive:ide0-hd0=/a:b:raw" },
+    { "-drive file=json:{\"driver\":\"qcow2\",,\"file\":{\"driver\":\"file\",,\"filename\":\"/a\"}},"
+      "id=x", "drive:x=/a:qcow2" },
+    { "-drive file=json:{\"driver\":\"raw\",,\"file.filename\":\"/a\"},format=qcow2,read-only=on",
+      "drive:ide0-hd0=/a:qcow2:ro" },
     { "-snapshot -hda a -drive file=b,snapshot=off", "drive:ide0-hd0=a:-:tmp drive:ide0-hd1=b:-" },
     { "-blockdev driver=raw,node-name=n,file.driver=file,file.filename=/a -device nvme,drive=n",
       "node:n=/a:raw" },
@@ -118,6 +126,8 @@ static const struct check_row check_rows[] = {
     { "-global virtio-blk-pci.drive=n", "unsupported-argument", "-global" },
     { "-drive file=nbd:h:1", "unsupported-disk", "local file" },
     { "-drive file=json:{}", "unsupported-disk", "local file" },
+    { "-drive file=json:{{", "unsupported-argument", "JSON" },
+    { "-drive file=json:{\"driver\":\"nbd\"}", "unsupported-disk", "local file" },
     { "-drive file=/dev/fdset/3,format=raw", "unsupported-disk", "local file" },
     { "-drive file=a,format=raw,offset=512", "unsupported-disk", "'offset'" },
     { "-drive file=a,format=qcow2,backing.file.filename=b", "unsupported-disk", "'backing" },

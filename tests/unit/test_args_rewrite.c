@@ -31,7 +31,7 @@ static bool run_row(const struct row *row, bool late, char **out, json_t **comma
     };
     const struct disk_rewrite disk = { row->key, layers, 3 };
     const struct args_rewrite rw = { .disks = &disk, .n_disks = row->key ? 1 : 0, .late = late,
-                                     .late_dir = "/late" };
+                                     .late_prefix = "/late/late" };
     char **argv;
     bool ok;
 
@@ -146,8 +146,26 @@ static void disks_move_onto_their_layers(void **state)
     "]}}"
 
 static const struct row late_rows[] = {
-    { "-m 1 -nographic -netdev user,id=n -display none", NULL, NULL,
-      "-m 1 -nographic -netdev user,id=n -display none", NULL },
+    { "-m 1 -nodefaults -nographic -netdev user,id=n -display none", NULL, NULL,
+      "-m 1 -nodefaults -nographic -netdev user,id=n -display none", NULL },
+    { "-nographic", NULL, NULL, "-nographic -chardev backend=null,id=serial0 -serial chardev:serial0",
+      "[" CHANGE("serial0", "stdio", "{}") "]" },
+    { "-nographic -serial stdio", NULL, NULL,
+      "-nographic -chardev backend=null,id=serial0 -serial chardev:serial0",
+      "[" CHANGE("serial0", "stdio", "{}") "]" },
+    { "-nographic -serial mon:stdio", NULL, NULL, "-nographic -serial mon:stdio", NULL },
+    { "-chardev stdio,id=c,signal=off -serial chardev:c", NULL, NULL,
+      "-chardev backend=null,id=c -serial chardev:c",
+      "[" CHANGE("c", "stdio", "{'signal':false}") "]" },
+    { "-D /l -d int -runas me", NULL, NULL, NULL, "needs-replace" },
+    { "-D /l -d int", NULL, NULL, "-D /dev/null -d int", "[" HMP("logfile /l") "]" },
+    { "-D /l%d -d int -runas me", NULL, NULL, "-D /l%d -d int -runas me", NULL },
+    { "-serial stdio -runas me", NULL, NULL,
+      "-chardev backend=null,id=serial0 -serial chardev:serial0 -runas me",
+      "[" CHANGE("serial0", "stdio", "{}") "]" },
+    { "-chardev socket,id=c,path=/p,server=on -gdb chardev:c", NULL, NULL,
+      "-chardev socket,id=c,path=/late/late0,server=on,wait=off -gdb chardev:c",
+      "[" MOVE("0", "/p") "]" },
     { "-netdev user,id=n,hostfwd=tcp::1-:2,net=10.0.0.0/8,hostfwd=udp::3-:4", NULL, NULL,
       "-netdev user,id=n,net=10.0.0.0/8",
       "[" HMP("hostfwd_add n tcp::1-:2") "," HMP("hostfwd_add n udp::3-:4") "]" },
@@ -183,8 +201,8 @@ static const struct row late_rows[] = {
     { "-chardev socket,id=c,path=/p,reconnect=1,logfile=/l", NULL, NULL,
       "-chardev backend=null,id=c", "[" CHANGE("c", "socket", "{'addr':{'type':'unix','data':{"
       "'path':'/p'}},'server':false,'reconnect':1,'logfile':'/l','logappend':true}") "]" },
-    { "-chardev stdio,id=c,logfile=/l", NULL, NULL, "-chardev stdio,id=c,logfile=/l,logappend=on",
-      NULL },
+    { "-chardev stdio,id=c,logfile=/l -device virtconsole,chardev=c", NULL, NULL,
+      "-chardev stdio,id=c,logfile=/l,logappend=on -device virtconsole,chardev=c", NULL },
     { "-chardev socket,id=q,path=/q,server=on -device virtserialport,chardev=q", NULL, NULL,
       "-chardev socket,id=q,path=/late/late0,server=on,wait=off -device virtserialport,chardev=q",
       "[" MOVE("0", "/q") "]" },
@@ -222,7 +240,9 @@ static void exclusive_resources_need_replace(void **state)
         "-chardev socket,id=c,path=/p -device virtserialport,chardev=c", "-monitor tcp:h:1,server",
         "-chardev socket,id=c,host=h,port=1,server=on,mux=on -serial chardev:c -mon c",
         "-chardev spicevmc,id=c,name=x", "-tpmdev passthrough,id=t", "-qtest unix:/q", "-frob",
-        "-gdb chardev:c", "-daemonize",
+        "-daemonize", "-run-with user=me -s", "-net tap,script=no",
+        "-trace file=/t", "-D \"q\"", "-audiodev wav,id=a,path=/w",
+        "-audiodev {\"driver\":\"wav\",\"id\":\"a\"}",
     };
 
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
@@ -233,7 +253,7 @@ static void exclusive_resources_need_replace(void **state)
     (void)state;
 }
 
-static void sockets_need_a_folder_to_stand_aside(void **state)
+static void sockets_need_a_place_to_stand_aside(void **state)
 {
     struct err err = ERR_INIT;
     struct args *args = words_parse("-monitor unix:/m,server=on,wait=off", &err);
@@ -331,7 +351,7 @@ int main(void)
         cmocka_unit_test(disks_move_onto_their_layers),
         cmocka_unit_test(resources_are_bound_later),
         cmocka_unit_test(exclusive_resources_need_replace),
-        cmocka_unit_test(sockets_need_a_folder_to_stand_aside),
+        cmocka_unit_test(sockets_need_a_place_to_stand_aside),
         cmocka_unit_test(waiting_process_is_asked_for_once),
         cmocka_unit_test(users_own_state_to_load_is_refused),
         cmocka_unit_test(every_disk_keeps_its_own_layers),

@@ -2,6 +2,7 @@
 /* Planners and what is known of image files: links, sizes, and whether QEMU has them open. */
 #include "tests/unit/planner_world.h"
 
+#include "policy/overlay.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 
@@ -182,6 +183,38 @@ static void shared_image_that_was_written_to_is_noticed(void **state)
     world_free(world);
 }
 
+/* What the command line says of a disk goes on to hold for its overlay. */
+static void overlay_is_worked_with_as_the_image_below(void **state)
+{
+    static const struct {
+        const char *below, *more;
+        bool discard;
+    } rows[] = {
+        { "{}", "", false },
+        { "{'cache': {'direct': false, 'no-flush': true}, 'detect_zeroes': 'off'}", "", false },
+        { "{'cache': {'direct': true}}", ", 'cache': {'direct': true}", false },
+        { "{'detect_zeroes': 'on'}", ", 'detect-zeroes': 'on'", false },
+        { "{'detect_zeroes': 'unmap'}", ", 'detect-zeroes': 'unmap', 'discard': 'unmap'", false },
+        { "{}", ", 'discard': 'unmap'", true },
+    };
+    json_t *layer = json_pack("{s:s, s:s}", "node", "n", "path", "/p");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        json_t *below = json_text(rows[i].below);
+        json_t *options = overlay_options(layer, below, rows[i].discard);
+        char *want;
+
+        assert_true(asprintf(&want, "{'node-name': 'n', 'driver': 'qcow2', 'file': {'driver': 'file', "
+                             "'filename': '/p'}, 'backing': null%s}", rows[i].more) > 0);
+        assert_json_is(options, want);
+        free(want);
+        json_decref(options);
+        json_decref(below);
+    }
+    json_decref(layer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +225,7 @@ int main(void)
         cmocka_unit_test(file_that_qemu_has_not_open_is_noticed),
         cmocka_unit_test(image_is_looked_at_before_its_first_snapshot),
         cmocka_unit_test(shared_image_that_was_written_to_is_noticed),
+        cmocka_unit_test(overlay_is_worked_with_as_the_image_below),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
