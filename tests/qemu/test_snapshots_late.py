@@ -172,6 +172,45 @@ def test_the_debugger_s_port(t):
     around_reverts(p, check)
 
 
+def test_standard_input_and_output_of_a_serial_port(t):
+    """Said, and as -nographic has it; what is typed while a revert goes on is for the first process."""
+    for name, words in (("said", ["-display", "none", "-serial", "stdio"]),
+                        ("implied", ["-nographic", "-monitor", "none"])):
+        p = vm.Proxy(t, oracle.make_disks(t.dir, prefix=name), name=name, base=[
+            "-accel", vm.ACCEL, "-m", "32", "-net", "none", *words])
+        reader, writer = os.pipe()
+        with open(p.serial.path, "ab") as out:
+            p.start(stdin=reader, stdout=out)
+        p.serial.wait_tick(4)
+        saved = scene.create(p, "s1")
+        for _ in range(2):
+            scene.revert(p, saved)
+            p.serial.wait_more(3)
+            harness.equal([device["filename"] for device in p.command("query-chardev")
+                           if device["label"] == "serial0"], ["stdio"], "serial port")
+        os.write(writer, b"x")
+        p.serial.wait_more(3)
+        harness.equal(p.stop(), 0, "exit status")
+        os.close(reader)
+        os.close(writer)
+
+
+def test_the_log(t):
+    """Of each process in turn: no two write to it at a time."""
+    log = t.path("qemu.log")
+    p = vm.Proxy(t, oracle.make_disks(t.dir), ["-d", "cpu_reset", "-D", log])
+    p.start()
+    p.serial.wait_tick(4)
+    assert log.stat().st_size > 0, "nothing is logged"
+    saved = scene.create(p, "s1")
+    before = log.read_bytes()
+    scene.revert(p, saved)
+    p.command("human-monitor-command", {"command-line": "log in_asm"})
+    harness.poll(lambda: b"IN:" in log.read_bytes(), 5, "the second process to log")
+    if vm.qemu_version() < (10,):       # which begins it anew
+        assert log.read_bytes().startswith(before), "what the first one had logged is gone"
+
+
 def test_the_monitors_of_the_command_line(t):
     """They are the proxy's, which stays."""
     unix, port = t.path("mon.sock"), free_port()
