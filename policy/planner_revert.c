@@ -13,7 +13,7 @@
 #include "policy/overlay.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
-#include "policy/planner_layers.h"
+#include "policy/planner_late.h"
 #include "policy/planner_revert_internal.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
@@ -106,9 +106,9 @@ static bool revert_overlays(struct revert *revert, struct err *err)
 
 static bool revert_start(struct revert *revert, struct err *err)
 {
-    char **argv = layers_rewrite(revert->args, revert->after, revert->actives,
-                                 revert->memory ? LAYERS_INCOMING : LAYERS_PAUSED, &revert->late,
-                                 err);
+    char **argv = planner_late_rewrite(revert->world, revert->args, revert->after, revert->actives,
+                                       revert->memory ? LAYERS_INCOMING : LAYERS_PAUSED,
+                                       &revert->late, err);
     json_t *words = json_array();
     json_t *step;
 
@@ -184,15 +184,8 @@ static void revert_switch(struct revert *revert)
 
 static void revert_bind_late(struct revert *revert)
 {
-    json_t *command;
-    size_t i;
-
     config_late(json_object_get(revert->snapshot, "config"), revert->late);
-    json_array_foreach(revert->late, i, command)
-        plan_add(revert->plan,
-                 step_lenient(step_command("bind", "qemu", NULL, state_str(command, "execute"),
-                                           json_incref(json_object_get(command, "arguments")),
-                                           json_pack("{s:s}", "is", "any"))));
+    planner_late_bind(revert->plan, revert->late);
 }
 
 static void revert_go_on(struct revert *revert)

@@ -22,6 +22,31 @@ const char *world_status(const struct world *world)
     return status ? status : "unknown";
 }
 
+json_t *world_read_capabilities(const json_t *list)
+{
+    json_t *out = json_object();
+    json_t *item;
+    size_t i;
+
+    json_array_foreach((json_t *)list, i, item)
+        if (state_str(item, "capability"))
+            json_object_set(out, state_str(item, "capability"), json_object_get(item, "state"));
+    return out;
+}
+
+json_t *world_read_devices(const json_t *list)
+{
+    json_t *out = json_object();
+    json_t *item;
+    size_t i;
+
+    json_array_foreach((json_t *)list, i, item)
+        if (state_str(item, "name") && state_str(item, "type") &&
+            strncmp(state_str(item, "type"), "child<", 6) == 0)
+            json_object_set_new(out, state_str(item, "name"), json_true());
+    return out;
+}
+
 const struct args *world_command_line(const struct world *world)
 {
     return world->args_now ? world->args_now : world->args;

@@ -56,6 +56,11 @@ struct world {
     json_t *files, *rooms, *open;
 };
 
+/* new: { name: state } from the answer to query-migrate-capabilities. */
+json_t *world_read_capabilities(const json_t *list);
+/* new: { id: true } from the answer to qom-list about devices. */
+json_t *world_read_devices(const json_t *list);
+
 /* borrowed: the command line that describes the VM as it is; NULL when attached. */
 const struct args *world_command_line(const struct world *world);
 

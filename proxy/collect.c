@@ -198,32 +198,6 @@ static void collect_inspect(struct collect *collect)
     json_decref(paths);
 }
 
-static json_t *collect_capabilities(const json_t *list)
-{
-    json_t *out = json_object();
-    json_t *item;
-    size_t i;
-
-    json_array_foreach((json_t *)list, i, item)
-        if (state_str(item, "capability"))
-            json_object_set(out, state_str(item, "capability"), json_object_get(item, "state"));
-    return out;
-}
-
-/* new: id -> true. */
-static json_t *collect_devices(const json_t *list)
-{
-    json_t *out = json_object();
-    json_t *item;
-    size_t i;
-
-    json_array_foreach((json_t *)list, i, item)
-        if (state_str(item, "name") && state_str(item, "type") &&
-            strncmp(state_str(item, "type"), "child<", 6) == 0)
-            json_object_set_new(out, state_str(item, "name"), json_true());
-    return out;
-}
-
 static void collect_version(struct collect *collect)
 {
     json_t *greeting = json_loads(link_greeting(vm_main(collect->daemon->vm)), 0, NULL);
@@ -254,7 +228,7 @@ static bool collect_given(struct collect *collect)
         !vm_main(collect->daemon->vm))
         return false;
     collect->asked_given = true;
-    devices = collect_devices(collect->answers[COLLECT_DEVICES]);
+    devices = world_read_devices(collect->answers[COLLECT_DEVICES]);
     given = config_given(collect->world.args, devices);
     collect->outstanding = (unsigned)collect_places(vm_main(collect->daemon->vm), given,
                                                     collect->world.places, collect_place_cb, collect);
@@ -280,8 +254,8 @@ static void collect_answers(struct collect *collect)
     world->jobs = json_incref(collect->answers[COLLECT_JOBS]);
     world->memory_size = json_incref(collect->answers[COLLECT_MEMORY]);
     world->parameters = json_incref(collect->answers[COLLECT_PARAMETERS]);
-    world->capabilities = collect_capabilities(collect->answers[COLLECT_CAPABILITIES]);
-    world->devices = collect_devices(collect->answers[COLLECT_DEVICES]);
+    world->capabilities = world_read_capabilities(collect->answers[COLLECT_CAPABILITIES]);
+    world->devices = world_read_devices(collect->answers[COLLECT_DEVICES]);
     collect_version(collect);
     world_take_config(world, json_object_get(collect->state, "config"));
     collect_inspect(collect);

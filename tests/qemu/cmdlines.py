@@ -33,15 +33,13 @@ VNC_BASE = 5900
 
 
 class Line:
-    """name, kind, words (without the program), late (commands), start (what comes of it, or None), moves
-    (whether sockets would have to be moved)."""
+    """name, kind, words (without the program), late (commands), start (what comes of it, or None)."""
 
     def __init__(self, name, fields):
         self.name, self.kind = name, fields["kind"][0]
         self.words = shlex.split(fields["line"][0])[1:]
         self.late = [json.loads(text) for text in fields.get("late", ())]
         self.start = fields.get("start", [None])[0]
-        self.moves = any("rename" in command for command in self.late)
 
     def options(self):
         """[(name or None, value or None)]"""

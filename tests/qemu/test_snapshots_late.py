@@ -86,12 +86,36 @@ def test_the_guest_talks_over_the_socket_of_its_serial_line(t):
         harness.equal(p.stop(), 0, "exit status")
 
 
-def test_a_socket_that_cannot_be_given_over_is_refused_before_anything_happens(t):
-    """QEMU has no chardev-change for a virtio port."""
-    path = t.path("agent.sock")
+def asides(p):
+    """The sockets in the state folder that wait to be moved into place."""
+    return [path.name for path in p.state.iterdir() if path.name.startswith("late-")]
+
+
+def test_sockets_that_qemu_cannot_be_given_later_are_moved_into_place(t):
+    """QEMU has no chardev-change for a virtio port, a monitor, or a mux."""
+    paths = {name: t.path(f"{name}.sock") for name in ("agent", "monitor", "mux")}
+    p = vm.Proxy(t, oracle.make_disks(t.dir), [
+        "-device", "virtio-serial-pci",
+        "-chardev", f"socket,id=agent,path={paths['agent']},server=on,wait=off",
+        "-device", "virtserialport,chardev=agent,name=org.example.agent",
+        "-monitor", f"unix:{paths['monitor']},server=on,wait=off",
+        "-chardev", f"socket,id=mux,path={paths['mux']},server=on,wait=off,mux=on",
+        "-serial", "chardev:mux", "-mon", "chardev=mux"])
+    p.start()
+
+    def check():
+        reach(f"unix:{paths['agent']}")
+        reach(f"unix:{paths['monitor']}", rb"\(qemu\) ")
+        reach(f"unix:{paths['mux']}")
+        harness.equal(asides(p), [], "sockets left aside")
+    around_reverts(p, check)
+
+
+def test_a_port_that_cannot_be_given_over_is_refused_before_anything_happens(t):
+    port = free_port()
     p = scene.start(t, args=[
         "-device", "virtio-serial-pci",
-        "-chardev", f"socket,id=agent,path={path},server=on,wait=off",
+        "-chardev", f"socket,id=agent,host=127.0.0.1,port={port},server=on,wait=off",
         "-device", "virtserialport,chardev=agent,name=org.example.agent"])
     scene.create(p, "s1")
     mark, pid, before = scene.Mark(p), p.qemu_pid(), scene.contents(p)
@@ -100,7 +124,7 @@ def test_a_socket_that_cannot_be_given_over_is_refused_before_anything_happens(t
                   "refusal")
     mark.went_on()
     harness.equal((p.qemu_pid(), scene.contents(p)), (pid, before), "process, files")
-    reach(f"unix:{path}")
+    reach(f"tcp:127.0.0.1:{port}")
 
 
 def test_forwarded_ports(t):

@@ -203,18 +203,28 @@ static void later_qemus_activate_their_images_by_hand(void **state)
 static void exclusive_resources_are_bound_late(void **state)
 {
     struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    const json_t *args;
     json_t *plan;
+    char *words;
 
     (void)state;
     world_args(world, "-drive file=/i/a.qcow2,if=virtio,id=d0,format=qcow2 "
                       "-drive file=/i/b.raw,if=ide,id=d1,format=raw "
-                      "-netdev user,id=n0,hostfwd=tcp::2222-:22");
+                      "-netdev user,id=n0,hostfwd=tcp::2222-:22 -device virtio-serial "
+                      "-chardev socket,id=c,path=/s,server=on -device virtserialport,chardev=c");
     world_create(world, "s1");
     plan = world_plan(world, planner_revert, S1);
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
                        "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
-                       "process-end process-switch bind? cont clients-release state-write "
-                       "files-remove?");
+                       "process-end process-switch bind? socket-move? cont clients-release "
+                       "state-write files-remove?");
+    words = words_of(plan);
+    args = json_object_get(plan_step(plan, "socket-move", 0), "args");
+    assert_string_equal(state_str(args, "to"), "/s");
+    assert_has(state_str(args, "from"), "/late-");
+    assert_has(words, state_str(args, "from"));
+    assert_null(strstr(words, "path=/s"));
+    free(words);
     json_decref(plan);
     world_free(world);
 }
