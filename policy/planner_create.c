@@ -254,16 +254,20 @@ static void create_prepare_memory(struct create *create)
     plan_add(create->plan, step);
 }
 
-static void create_stop(struct create *create)
+static void create_stop(struct create *create, const json_t *state)
 {
-    json_t *step;
+    json_t *step, *config;
 
     /* Without memory the transaction alone is one moment for all disks. */
     if (!create->running || (!create->memory && !create->stay_stopped))
         return;
+    config = planner_config(create->world, state);
     step = planner_stop();
     step_undo(step, planner_cont());
     plan_add(create->plan, step);
+    /* The guest may have let go of one since it was asked. */
+    planner_check_devices(create->plan, "qemu", config);
+    json_decref(config);
 }
 
 static void create_cont(struct create *create)
@@ -347,7 +351,7 @@ static json_t *create_plan(struct create *create, const json_t *state, const jso
     create->plan = plan_new("snapshot-create", create->name);
     create_open_overlays(create);
     create_prepare_memory(create);
-    create_stop(create);
+    create_stop(create, state);
     create_memory(create);
     create_seal(create, true);
     create_transaction(create);

@@ -221,8 +221,6 @@ static void revert_finish(struct revert *revert)
 
 static bool revert_plan(struct revert *revert, const json_t *request, struct err *err)
 {
-    json_t *devices;
-
     if (!revert_check_method(revert, request, err) || !revert_check_snapshot(revert, err) ||
         !revert_check_unsaved(revert, request, err) || !disks_check_jobs(revert->world, err) ||
         !disks_check_all(revert->world, revert->after, err))
@@ -239,9 +237,7 @@ static bool revert_plan(struct revert *revert, const json_t *request, struct err
     revert_load(revert);
     plan_add(revert->plan, step_wait("check-disks", "next", NULL,
                                      layers_expect(revert->after, revert->attached)));
-    devices = revert_expect_devices(revert);
-    if (devices)
-        plan_add(revert->plan, step_wait("check-devices", "next", NULL, devices));
+    planner_check_devices(revert->plan, "next", json_object_get(revert->snapshot, "config"));
     revert_switch(revert);
     revert_bind_late(revert);
     revert_go_on(revert);

@@ -38,8 +38,4 @@ bool revert_check_unplugged(const struct revert *revert, struct err *err);
  * to them since they were last saved; those that were unplugged are there again.  Sets actives and attached. */
 bool revert_disks(struct revert *revert, struct err *err);
 
-/* new: the expectation that the new process has the devices that clients had plugged, and not those that
- * they had unplugged; NULL: they had plugged none. */
-json_t *revert_expect_devices(const struct revert *revert);
-
 #endif

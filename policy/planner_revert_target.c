@@ -172,22 +172,3 @@ bool revert_disks(struct revert *revert, struct err *err)
     }
     return true;
 }
-
-json_t *revert_expect_devices(const struct revert *revert)
-{
-    json_t *present = json_array(), *absent = json_array(), *command, *expect = NULL;
-    size_t i;
-
-    json_array_foreach(json_object_get(revert->snapshot, "config"), i, command) {
-        const struct config_row *row = config_row_find(state_str(command, "execute"));
-        json_t *id = json_object_get(json_object_get(command, "arguments"), "id");
-
-        if (row && id && strcmp(row->option, "device") == 0)
-            json_array_append(row->deed == CONFIG_ADD ? present : absent, id);
-    }
-    if (json_array_size(present) > 0)
-        expect = json_pack("{s:s, s:O, s:O}", "is", "devices", "present", present, "absent", absent);
-    json_decref(present);
-    json_decref(absent);
-    return expect;
-}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "policy/config.h"
+#include "policy/config_args.h"
 #include "policy/plan.h"
 #include "policy/state.h"
 
@@ -199,6 +200,31 @@ static const char *planner_run_state(const struct world *world)
     return "paused";
 }
 
+void planner_check_devices(json_t *plan, const char *on, const json_t *config)
+{
+    json_t *present = json_array(), *absent = json_array(), *command;
+    size_t i;
+
+    json_array_foreach((json_t *)config, i, command) {
+        const struct config_row *row = config_row_find(state_str(command, "execute"));
+        json_t *id = json_object_get(json_object_get(command, "arguments"), "id");
+
+        if (row && id && strcmp(row->option, "device") == 0)
+            json_array_append(row->deed == CONFIG_ADD ? present : absent, id);
+    }
+    if (json_array_size(present) > 0)
+        plan_add(plan, step_wait("check-devices", on, NULL,
+                                 json_pack("{s:s, s:O, s:O}", "is", "devices", "present", present,
+                                           "absent", absent)));
+    json_decref(present);
+    json_decref(absent);
+}
+
+json_t *planner_config(const struct world *world, const json_t *state)
+{
+    return config_now(json_object_get(state, "config"), world->args, world->devices, world->places);
+}
+
 void planner_cover(const json_t *state, json_t *snapshot, const char *key, json_t *layer)
 {
     const json_t *disk = state_disk(state, key);
@@ -229,8 +255,7 @@ json_t *planner_snapshot(const struct world *world, const json_t *state, const c
                                  name, "parent", json_object_get(state, "current"), "run-state",
                                  planner_run_state(world), "origin", origin, "disks", "devices", "args",
                                  planner_args(world), "config",
-                                 config_now(json_object_get(state, "config"), world->args,
-                                            world->devices, world->places), "qemu",
+                                 planner_config(world, state), "qemu",
                                  world->version[0], world->version[1], "created",
                                  (json_int_t)world->now);
 

@@ -38,6 +38,13 @@ void planner_migration_restore(const struct world *world, json_t *plan, bool bac
 /* new: the step that takes the fingerprints of layers; `layers`: key -> layer id. */
 json_t *planner_freeze_step(const json_t *state, const json_t *layers);
 
+/* Adds the step that looks whether a process has the devices that clients had plugged, and not those that
+ * they had unplugged; none when they had plugged none. */
+void planner_check_devices(json_t *plan, const char *on, const json_t *config);
+
+/* new: the configuration that a snapshot of the VM as it is has. */
+json_t *planner_config(const struct world *world, const json_t *state);
+
 /* new: the record of a snapshot of the VM as it is, of no disk and without memory yet; state: the record
  * before it.  origin: "created" or "observed". */
 json_t *planner_snapshot(const struct world *world, const json_t *state, const char *name,

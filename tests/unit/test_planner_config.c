@@ -103,6 +103,20 @@ static void plugged_disk_is_one_like_the_others(void **state)
     world_free(world);
 }
 
+static void guest_that_lets_go_meanwhile_is_noticed(void **state)
+{
+    struct planner_world *world = world_plugged();
+    json_t *plan = world_plan(world, planner_create, "{'name': 's2'}");
+    const json_t *step = plan_step(plan, "check-devices", 0);
+
+    (void)state;
+    assert_string_equal(state_str(step, "on"), "qemu");
+    assert_json_is(json_object_get(step, "expect"),
+                   "{'is': 'devices', 'present': ['shot'], 'absent': []}");
+    json_decref(plan);
+    world_free(world);
+}
+
 static void what_the_snapshot_does_not_have_goes(void **state)
 {
     struct planner_world *world = world_plugged();
@@ -216,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plugged_disk_is_one_like_the_others),
+        cmocka_unit_test(guest_that_lets_go_meanwhile_is_noticed),
         cmocka_unit_test(what_the_snapshot_does_not_have_goes),
         cmocka_unit_test(unplugged_disk_stands_in_nobodys_way),
         cmocka_unit_test(device_of_the_command_line_is_left_out),
