@@ -180,22 +180,27 @@ static bool late_display(struct args_late *late, size_t i, struct err *err)
 
 /* ---- all options ---- */
 
-static bool late_plain(const struct arg *arg, struct err *err)
+/* -trace and -audiodev: is a file written from its beginning? */
+static bool late_file(const struct arg *arg, bool trace, struct err *err)
 {
-    struct qemuopts *opts;
+    struct qemuopts *opts = qemuopts_parse(arg->value, trace ? "enable" : "driver", err);
     bool empties;
 
-    if (strcmp(arg->name, "trace") == 0 || strcmp(arg->name, "audiodev") == 0) {
-        opts = qemuopts_parse(arg->value, *arg->name == 't' ? "enable" : "driver", err);
-        if (!opts)
-            return false;
-        empties = *arg->name == 't' ? qemuopts_get(opts, "file") != NULL
-                                    : args_util_same(qemuopts_get(opts, "driver"), "wav");
-        qemuopts_free(opts);
-        if (empties)
-            return args_late_refuse(arg, err, "the second would empty the file that the first one "
-                                    "is writing");
-    }
+    if (!opts)
+        return false;
+    empties = trace ? qemuopts_get(opts, "file") != NULL
+                    : args_util_same(qemuopts_get(opts, "driver"), "wav");
+    qemuopts_free(opts);
+    return !empties || args_late_refuse(arg, err, "the second would empty the file that the first "
+                                        "one is writing");
+}
+
+static bool late_plain(const struct arg *arg, struct err *err)
+{
+    bool trace = strcmp(arg->name, "trace") == 0;
+
+    if (trace || strcmp(arg->name, "audiodev") == 0)
+        return late_file(arg, trace, err);
     if (strcmp(arg->name, "usbdevice") == 0 && args_util_prefix(arg->value, "braille", NULL))
         return args_late_refuse(arg, err, "the braille display is one process's");
     if ((strcmp(arg->name, "fsdev") == 0 || strcmp(arg->name, "virtfs") == 0) &&

@@ -52,23 +52,11 @@ static bool config_forget(json_t *config, const char *execute, const char *membe
     return json_array_size(config) != before;
 }
 
-/* The command that adds what this row's command removes or changes. */
-static const char *config_adder(const struct config_row *row)
-{
-    static const char *const adders[] = { "blockdev-add", "chardev-add", "device_add", "netdev_add",
-        "object-add" };
-
-    for (size_t i = 0; i < sizeof(adders) / sizeof(adders[0]); i++)
-        if (strcmp(config_row_find(adders[i])->option, row->option) == 0)
-            return adders[i];
-    abort();
-}
-
 /* True: the removal has no trace of its own. */
 static bool config_removed(json_t *config, const struct args *args, const struct config_row *row,
                            const char *id)
 {
-    bool ours = config_forget(config, config_adder(row), row->member, id);
+    bool ours = config_forget(config, config_row_adder(row)->command, row->member, id);
     bool given = args && config_option_find(args, row->option, id) < args_count(args);
 
     if (strcmp(row->option, "chardev") == 0)

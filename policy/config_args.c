@@ -33,6 +33,15 @@ const struct config_row *config_row_find(const char *command)
     return NULL;
 }
 
+const struct config_row *config_row_adder(const struct config_row *row)
+{
+    const struct config_row *adder = rows;
+
+    while (adder->deed != CONFIG_ADD || strcmp(adder->option, row->option) != 0)
+        adder++; /* each kind has one */
+    return adder;
+}
+
 /* The key that the first word of such an option belongs to. */
 static const char *option_implied(const char *option)
 {
@@ -134,20 +143,26 @@ static bool has_json_device(const struct args *args)
     return false;
 }
 
-/* new: driver first, as the text form wants it. */
-static char *device_text(const json_t *arguments)
+static void set_members(struct qemuopts *opts, const json_t *flat)
 {
-    struct qemuopts *opts = qemuopts_new();
     const char *key;
     json_t *value;
-    char *text;
 
-    qemuopts_set(opts, "driver", state_str(arguments, "driver"));
-    json_object_foreach((json_t *)arguments, key, value) {
+    json_object_foreach((json_t *)flat, key, value) {
         ARGS_AUTO_TEXT word = qemuopts_json_scalar(value);
 
         qemuopts_set(opts, key, word);
     }
+}
+
+/* new: driver first, as the text form wants it. */
+static char *device_text(const json_t *arguments)
+{
+    struct qemuopts *opts = qemuopts_new();
+    char *text;
+
+    qemuopts_set(opts, "driver", state_str(arguments, "driver"));
+    set_members(opts, arguments);
     text = qemuopts_render(opts);
     qemuopts_free(opts);
     return text;
@@ -205,11 +220,11 @@ static bool config_remove(struct args *args, const struct config_row *row, const
 /* Adds members to a -device that is there. */
 static void config_place(struct args *args, const json_t *arguments)
 {
-    const char *id = state_str(arguments, "id"), *key;
+    const char *id = state_str(arguments, "id");
     size_t at = id ? config_option_find(args, "device", id) : args_count(args);
     struct err err = ERR_INIT;
     struct qemuopts *opts;
-    json_t *value, *root;
+    json_t *root;
     ARGS_AUTO_TEXT text = NULL;
 
     if (at == args_count(args))
@@ -221,11 +236,7 @@ static void config_place(struct args *args, const json_t *arguments)
         json_decref(root);
     } else {
         opts = option_parse(args_at(args, at), "device");
-        json_object_foreach((json_t *)arguments, key, value) {
-            ARGS_AUTO_TEXT word = qemuopts_json_scalar(value);
-
-            qemuopts_set(opts, key, word);
-        }
+        set_members(opts, arguments);
         text = qemuopts_render(opts);
         qemuopts_free(opts);
     }

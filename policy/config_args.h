@@ -37,6 +37,9 @@ struct config_row {
 /* borrowed forever; NULL: the command has no form on the command line. */
 const struct config_row *config_row_find(const char *command);
 
+/* borrowed forever: the row of the command that adds what this one removes or changes. */
+const struct config_row *config_row_adder(const struct config_row *row);
+
 /* The option (by its name, "device") of that id: its position, or args_count(). */
 size_t config_option_find(const struct args *args, const char *option, const char *id);
 

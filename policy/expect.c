@@ -3,18 +3,8 @@
 
 #include "policy/expect_block.h"
 #include "policy/expect_member.h"
-
-static bool listed(const json_t *list, const char *word)
-{
-    const json_t *entry;
-    size_t i;
-
-    json_array_foreach(list, i, entry) {
-        if (!strcmp(json_string_value(entry), word))
-            return true;
-    }
-    return false;
-}
+#include "policy/state.h"
+#include "policy/world.h"
 
 static bool one_of(const char *const *words, const char *word)
 {
@@ -49,7 +39,7 @@ static enum expect_verdict check_status(const json_t *expect, const json_t *answ
         return EXPECT_NO;
     if (!status)
         return expect_member_bad_answer(why, "\"status\"");
-    if (listed(json_object_get(expect, "in"), status))
+    if (state_list_has(json_object_get(expect, "in"), status))
         return EXPECT_YES;
     if (!one_of(lost, status))
         return EXPECT_WAIT;
@@ -73,9 +63,9 @@ static enum expect_verdict check_migrated(const json_t *expect, const json_t *an
     status = expect_member_text(answer, "status");
     if (!status)                /* nothing was migrated yet */
         return EXPECT_WAIT;
-    if (final ? listed(final, status) : !strcmp(status, "completed"))
+    if (final ? state_list_has(final, status) : !strcmp(status, "completed"))
         return EXPECT_YES;
-    if (!one_of(ends, status) || (!strcmp(status, "cancelling") && listed(final, "cancelled")))
+    if (!one_of(ends, status) || (!strcmp(status, "cancelling") && state_list_has(final, "cancelled")))
         return EXPECT_WAIT;
     err_set(why, REASON_QEMU_FAILED, "The migration is \"%s\"%s%s", status, desc ? ": " : "",
             desc ? desc : "");
@@ -96,9 +86,9 @@ static enum expect_verdict check_job_found(const json_t *expect, const json_t *j
         err_name(why, "job", id);
         return EXPECT_NO;
     }
-    if (listed(in, status))
+    if (state_list_has(in, status))
         return EXPECT_YES;
-    if (strcmp(status, "concluded") || listed(in, "null"))
+    if (strcmp(status, "concluded") || state_list_has(in, "null"))
         return EXPECT_WAIT;
     err_set(why, REASON_QEMU_FAILED, "The job \"%s\" has ended too early", id);
     err_name(why, "job", id);
@@ -126,7 +116,7 @@ static enum expect_verdict check_job(const json_t *expect, const json_t *answer,
         if (!strcmp(name, id))
             return check_job_found(expect, job, status, why);
     }
-    if (listed(json_object_get(expect, "in"), "null"))
+    if (state_list_has(json_object_get(expect, "in"), "null"))
         return EXPECT_YES;
     err_set(why, REASON_QEMU_FAILED, "The job \"%s\" is gone", id);
     err_name(why, "job", id);
@@ -216,29 +206,14 @@ static enum expect_verdict check_fdset(const json_t *expect, const json_t *answe
     return EXPECT_NO;
 }
 
-static bool device_there(const json_t *answer, const char *id)
-{
-    const json_t *entry;
-    size_t i;
-
-    json_array_foreach(answer, i, entry) {
-        const char *name = expect_member_text(entry, "name");
-        const char *type = expect_member_text(entry, "type");
-
-        if (name && type && strcmp(name, id) == 0 && strncmp(type, "child<", 6) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* The first id of the list that is there, or is not; NULL: none. */
-static const char *device_find(const json_t *list, const json_t *answer, bool there)
+static const char *device_find(const json_t *list, const json_t *devices, bool there)
 {
     const json_t *id;
     size_t i;
 
     json_array_foreach(list, i, id)
-        if (device_there(answer, json_string_value(id)) == there)
+        if ((json_object_get(devices, json_string_value(id)) != NULL) == there)
             return json_string_value(id);
     return NULL;
 }
@@ -248,14 +223,17 @@ static enum expect_verdict check_devices(const json_t *expect, const json_t *ans
 {
     const json_t *absent = json_object_get(expect, "absent");
     const char *missing, *left;
+    json_t *devices;
 
     if (!words_check(expect, "present", why) ||
         (json_array_size(absent) > 0 && !words_check(expect, "absent", why)))
         return EXPECT_NO;
     if (!json_is_array(answer))
         return expect_member_bad_answer(why, "list of devices");
-    missing = device_find(json_object_get(expect, "present"), answer, false);
-    left = device_find(absent, answer, true);
+    devices = world_read_devices(answer);
+    missing = device_find(json_object_get(expect, "present"), devices, false);
+    left = device_find(absent, devices, true);
+    json_decref(devices);
     if (!missing && !left)
         return EXPECT_YES;
     err_set(why, REASON_QEMU_FAILED, "The device \"%s\" is %s", missing ? missing : left,

@@ -40,6 +40,12 @@ static const char *delete_target(const struct delete_merge *at)
     return at->disk ? at->disk->label : merge_target(&at->merge);
 }
 
+/* The node that is written to. */
+static const char *delete_target_node(const struct delete_merge *at)
+{
+    return at->merge.direction == MERGE_COMMIT ? at->parent_node : at->child_node;
+}
+
 /* new: arguments of block-commit. */
 static json_t *delete_commit(const struct delete *delete, const struct delete_merge *at)
 {
@@ -116,10 +122,8 @@ static void delete_disclaim(const struct delete *delete, const struct delete_mer
 /* With cache=unsafe QEMU flushes nothing, and the record must not follow what a power cut undoes. */
 static void delete_sync_unflushed(struct delete *delete, const struct delete_merge *at)
 {
-    bool commit = at->merge.direction == MERGE_COMMIT;
-    const struct graph_node *node = graph_node_find(delete->world->graph, commit ? at->parent_node
-                                                                                 : at->child_node);
-    const char *layer = commit ? at->merge.parent : at->merge.child;
+    const struct graph_node *node = graph_node_find(delete->world->graph, delete_target_node(at));
+    const char *layer = merge_target(&at->merge);
 
     if (!node || !json_is_true(json_object_get(json_object_get(node->info, "cache"), "no-flush")))
         return;
@@ -134,12 +138,11 @@ static void delete_sync_unflushed(struct delete *delete, const struct delete_mer
  * nothing to change, flushes and says when it cannot; "flush" says nothing. */
 static void delete_flush(struct delete *delete, const struct delete_merge *at)
 {
-    const char *node = at->merge.direction == MERGE_COMMIT ? at->parent_node : at->child_node;
     char line[600];
 
     if (!delete_is_pending(at))
         return;
-    snprintf(line, sizeof(line), "qemu-io %.512s reopen", node);
+    snprintf(line, sizeof(line), "qemu-io %.512s reopen", delete_target_node(at));
     plan_add(delete->plan, step_command("flush", "qemu", delete_target(at), "human-monitor-command",
                                         json_pack("{s:s}", "command-line", line),
                                         json_pack("{s:s}", "is", "any")));

@@ -19,7 +19,7 @@ char **planner_late_rewrite(const struct world *world, const struct args *args, 
      * runs believes its own sockets to be there still, and removes them when it ends by itself. */
     if (asprintf(&prefix, "%s/late-%llx-", folder, world->now & 0xffffffffffLL) < 0)
         abort();
-    argv = layers_rewrite_aside(args, state, actives, start, prefix, late, err);
+    argv = layers_rewrite(args, state, actives, start, prefix, late, err);
     free(prefix);
     free(folder);
     return argv;

@@ -52,14 +52,7 @@ static struct disk_rewrite *layers_disks(const json_t *state, const json_t *acti
 }
 
 char **layers_rewrite(const struct args *args, const json_t *state, const json_t *actives,
-                      enum layers_start start, json_t **late, struct err *err)
-{
-    return layers_rewrite_aside(args, state, actives, start, NULL, late, err);
-}
-
-char **layers_rewrite_aside(const struct args *args, const json_t *state, const json_t *actives,
-                            enum layers_start start, const char *prefix, json_t **late,
-                            struct err *err)
+                      enum layers_start start, const char *prefix, json_t **late, struct err *err)
 {
     struct disk_rewrite *disks = layers_disks(state, actives);
     size_t n = json_object_size(actives);

@@ -13,13 +13,10 @@
 enum layers_start { LAYERS_RUN, LAYERS_PAUSED, LAYERS_INCOMING };
 
 /* new: `args` with each disk of `actives` (key -> id of its active layer) on its layers.  Keys that
- * the arguments do not have are refused, or left out when `lenient`.  *late may be NULL. */
+ * the arguments do not have are refused, or left out when `lenient`.  prefix: of the sockets that stand
+ * in (args_rewrite.h), may be NULL, and so may *late. */
 char **layers_rewrite(const struct args *args, const json_t *state, const json_t *actives,
-                      enum layers_start start, json_t **late, struct err *err);
-/* The same with a prefix for the sockets that stand in (args_rewrite.h). */
-char **layers_rewrite_aside(const struct args *args, const json_t *state, const json_t *actives,
-                            enum layers_start start, const char *prefix, json_t **late,
-                            struct err *err);
+                      enum layers_start start, const char *prefix, json_t **late, struct err *err);
 
 /* Do the headers of the chain below and with layer `id` name what the record says? */
 bool layers_check_headers(const struct world *world, const json_t *state, const char *id,

@@ -78,7 +78,7 @@ char **planner_start(const struct world *world, const json_t *state, struct err 
     if (ok && json_object_size(actives) == 0)
         argv = args_render(world->args); /* nothing of ours: as the user wrote it */
     else if (ok)
-        argv = layers_rewrite(world->args, state, actives, LAYERS_RUN, NULL, err);
+        argv = layers_rewrite(world->args, state, actives, LAYERS_RUN, NULL, NULL, err);
     json_decref(actives);
     return argv;
 }

@@ -60,16 +60,14 @@ bool world_is_typed(const struct world *world)
 void world_take_config(struct world *world, const json_t *config)
 {
     json_t *now = config_now(config, world->args, world->devices, world->places);
-    struct args_disks disks = ARGS_DISKS_INIT;
     struct err err = ERR_INIT;
 
     if (world->args && json_array_size(now) > 0) {
         world->args_now = config_args(world->args, now, world_is_typed(world), true, &err);
-        world->args_now_disks = malloc(sizeof(*world->args_now_disks));
+        world->args_now_disks = calloc(1, sizeof(*world->args_now_disks));
         if (!world->args_now_disks)
             abort();
-        if (args_disks_find(world->args_now, &disks, &err)) {
-            *world->args_now_disks = disks;
+        if (args_disks_find(world->args_now, world->args_now_disks, &err)) {
             world->args_disks = world->args_now_disks;
         } else {
             /* Text that QEMU has taken, and that cannot be read: as if it were not there. */

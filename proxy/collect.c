@@ -310,14 +310,11 @@ static void collect_answer_cb(void *arg, enum link_answer answer, const char *te
 {
     struct collect_slot *slot = arg;
     struct collect *collect = slot->collect;
-    json_t *value = NULL;
+    json_t *value = link_reply_value(answer, reply);
 
     (void)text;
     (void)len;
-    if (answer == ANSWER_RETURN)
-        value = json_loadb(reply->value.at, reply->value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL,
-                           NULL);
-    else if (answer == ANSWER_ERROR && slot->query == COLLECT_DEVICES)
+    if (answer == ANSWER_ERROR && slot->query == COLLECT_DEVICES)
         value = json_array(); /* 7.2 has no such place before the first device of that kind */
     if (!value && !collect->err.set)
         err_set(&collect->err, REASON_UNEXPECTED_ANSWER, "QEMU did not answer %s",

@@ -22,13 +22,10 @@ static void place_cb(void *arg, enum link_answer answer, const char *text, size_
                      const struct message_reply *reply)
 {
     struct place *place = arg;
-    json_t *value = NULL;
+    json_t *value = link_reply_value(answer, reply);
 
     (void)text;
     (void)len;
-    if (answer == ANSWER_RETURN)
-        value = json_loadb(reply->value.at, reply->value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL,
-                           NULL);
     if (value && !json_object_get(place->out, place->id))
         json_object_set_new(place->out, place->id, json_object());
     if (value)

@@ -30,6 +30,16 @@ int deed_create_file(const char *path, struct err *err)
     return fd;
 }
 
+int deed_open(const json_t *args, int flags, struct err *err)
+{
+    const char *path = state_str(args, "file");
+    int fd = open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        durable_errno(err, errno, "open", path);
+    return fd;
+}
+
 bool deed_sync(int fd, const char *path, struct err *err)
 {
     const char *base;
@@ -86,15 +96,13 @@ static bool deed_sum(int fd, const char *path, json_int_t *size, char sum[17], s
 static bool deed_memory_seal(const json_t *args, json_t **result, struct err *err)
 {
     const char *path = state_str(args, "file");
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = deed_open(args, O_RDONLY, err);
     json_int_t size = 0;
     char sum[17];
     bool ok;
 
-    if (fd < 0) {
-        durable_errno(err, errno, "open", path);
+    if (fd < 0)
         return false;
-    }
     ok = deed_sync(fd, path, err) && deed_sum(fd, path, &size, sum, err);
     close(fd);
     if (ok && size == 0) {
@@ -180,14 +188,11 @@ static bool deed_files_sync(const json_t *args, json_t **result, struct err *err
 
 static bool deed_file_sync(const json_t *args, json_t **result, struct err *err)
 {
-    const char *path = state_str(args, "file");
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    bool ok = fd >= 0 && deed_sync(fd, path, err);
+    int fd = deed_open(args, O_RDONLY, err);
+    bool ok = fd >= 0 && deed_sync(fd, state_str(args, "file"), err);
 
     (void)result;
-    if (fd < 0)
-        durable_errno(err, errno, "open", path);
-    else
+    if (fd >= 0)
         close(fd);
     return ok;
 }

@@ -117,20 +117,9 @@ bool deed_overlay_create(const json_t *args, json_t **result, struct err *err)
     return ok;
 }
 
-/* -1: err is set. */
-static int image_open(const json_t *args, int flags, struct err *err)
-{
-    const char *path = state_str(args, "file");
-    int fd = open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-
-    if (fd < 0)
-        durable_errno(err, errno, "open", path);
-    return fd;
-}
-
 bool deed_header_check(const json_t *args, json_t **result, struct err *err)
 {
-    int fd = image_open(args, O_RDONLY, err);
+    int fd = deed_open(args, O_RDONLY, err);
     bool ok = fd >= 0 && image_check(args, fd, err) &&
               deed_sync(fd, state_str(args, "file"), err);
 
@@ -150,7 +139,7 @@ bool deed_header_rewrite(const json_t *args, json_t **result, struct err *err)
         state_str(args, "qemu-img"), "rebase", "-q", "-u", "-f", "qcow2", "-F",
         state_str(args, "backing-format"), "-b", state_str(args, "backing"), "{}", NULL,
     };
-    int fd = image_open(args, O_RDWR, err);
+    int fd = deed_open(args, O_RDWR, err);
     bool ok = fd >= 0 && image_run(words, fd, path, err) && image_check(args, fd, err) &&
               deed_sync(fd, path, err);
 

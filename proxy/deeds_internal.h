@@ -10,6 +10,9 @@
 /* Makes a file that was not there, without following a link; -1: err is set. */
 int deed_create_file(const char *path, struct err *err);
 
+/* Opens args.file, without following a link; -1: err is set. */
+int deed_open(const json_t *args, int flags, struct err *err);
+
 /* fsyncs the file and its folder. */
 bool deed_sync(int fd, const char *path, struct err *err);
 

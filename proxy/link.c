@@ -202,6 +202,12 @@ static void link_write_cb(evutil_socket_t fd, short what, void *arg)
     link_pump(link);
 }
 
+json_t *link_reply_value(enum link_answer answer, const struct message_reply *reply)
+{
+    return answer == ANSWER_RETURN ? json_loadb(reply->value.at, reply->value.len,
+                                                JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+}
+
 struct link *link_new(struct event_base *base, int fd, const struct link_ops *ops, void *arg)
 {
     struct link *link = calloc(1, sizeof(*link));

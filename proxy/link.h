@@ -41,6 +41,9 @@ enum link_answer { ANSWER_RETURN, ANSWER_ERROR, ANSWER_LOST };
 typedef void link_reply_cb(void *arg, enum link_answer answer, const char *text, size_t len,
                            const struct message_reply *reply);
 
+/* new: the value of a good answer, for such a callback; NULL: it was none, or jansson cannot hold it. */
+json_t *link_reply_value(enum link_answer answer, const struct message_reply *reply);
+
 struct link_ops {
     /* Greeting seen and capabilities negotiated. */
     void (*ready)(void *arg);

@@ -23,7 +23,7 @@ static void runner_check_human(struct runner *runner, const json_t *step,
 
     if (strcmp(execute, "human-monitor-command") != 0)
         return;
-    value = json_loadb(reply->value.at, reply->value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    value = link_reply_value(ANSWER_RETURN, reply);
     text = json_string_value(value);
     len = text ? strlen(text) : 0;
     while (len > 0 && strchr(" \r\n\t", text[len - 1]))

@@ -39,14 +39,10 @@ void runner_job_ended(struct runner *runner, const json_t *data, bool cancelled)
 /* new: the jobs, and those that QEMU lists no more although the step waits to see how they ended. */
 static json_t *runner_jobs(const struct runner *runner, const json_t *expect, const json_t *reply)
 {
-    json_t *all = json_copy((json_t *)reply), *in = json_object_get(expect, "in"), *word, *job;
-    size_t i;
+    json_t *all = json_copy((json_t *)reply);
 
-    json_array_foreach(in, i, word)
-        if (strcmp(json_string_value(word), "null") == 0)
-            return all; /* it may be gone */
-    json_array_foreach(runner->ended, i, job)
-        json_array_append(all, job);
+    if (!state_list_has(json_object_get(expect, "in"), "null")) /* else it may be gone */
+        json_array_extend(all, runner->ended);
     return all;
 }
 
@@ -93,7 +89,6 @@ static void runner_query_cb(void *arg, enum link_answer answer, const char *text
 {
     struct runner *runner = arg;
     static const char *const members[RUNNER_QUERIES] = { "nodes", "blocks", "graph" };
-    size_t have = json_array_size(runner->replies);
     struct err err = ERR_INIT;
     json_t *whole;
 
@@ -101,12 +96,8 @@ static void runner_query_cb(void *arg, enum link_answer answer, const char *text
     (void)len;
     if (runner->phase != RUNNER_VERIFYING)
         return;
-    json_array_append_new(runner->replies,
-                          answer == ANSWER_RETURN
-                              ? json_loadb(reply->value.at, reply->value.len,
-                                           JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : json_null());
-    if (json_array_size(runner->replies) == have) /* what jansson cannot hold */
-        json_array_append_new(runner->replies, json_null());
+    whole = link_reply_value(answer, reply);
+    json_array_append_new(runner->replies, whole ? whole : json_null());
     if (--runner->outstanding > 0)
         return;
     if (json_array_size(runner->replies) == 1) {

@@ -236,19 +236,6 @@ void store_forget_process(struct store *store)
     store_forget_next(store);
 }
 
-void store_sweep_aside(struct store *store)
-{
-    int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    struct dirent *entry;
-
-    while (dir && (entry = readdir(dir)))
-        if (strncmp(entry->d_name, "late-", 5) == 0)
-            unlinkat(fd, entry->d_name, 0);
-    if (dir)
-        closedir(dir);
-}
-
 static bool store_memory_known(const struct store *store, const char *name)
 {
     json_t *snapshot;
@@ -264,18 +251,41 @@ static bool store_memory_known(const struct store *store, const char *name)
     return false;
 }
 
-void store_sweep_memory(struct store *store)
+static bool store_memory_stale(const struct store *store, const char *name)
 {
-    int fd = openat(store->dirfd, STORE_MEMORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (name[0] == '.' || store_memory_known(store, name))
+        return false;
+    log_info("removing saved memory that nothing names: %s", name);
+    return true;
+}
+
+static bool store_aside_stale(const struct store *store, const char *name)
+{
+    (void)store;
+    return strncmp(name, "late-", 5) == 0;
+}
+
+/* Removes what is stale in a folder. */
+static void store_sweep(const struct store *store, const char *folder,
+                        bool (*stale)(const struct store *store, const char *name))
+{
+    int fd = openat(store->dirfd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     struct dirent *entry;
 
-    while (dir && (entry = readdir(dir))) {
-        if (entry->d_name[0] == '.' || store_memory_known(store, entry->d_name))
-            continue;
-        log_info("removing saved memory that nothing names: %s", entry->d_name);
-        unlinkat(fd, entry->d_name, 0);
-    }
+    while (dir && (entry = readdir(dir)))
+        if (stale(store, entry->d_name))
+            unlinkat(fd, entry->d_name, 0);
     if (dir)
         closedir(dir);
+}
+
+void store_sweep_memory(struct store *store)
+{
+    store_sweep(store, STORE_MEMORY, store_memory_stale);
+}
+
+void store_sweep_aside(struct store *store)
+{
+    store_sweep(store, ".", store_aside_stale);
 }

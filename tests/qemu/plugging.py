@@ -74,13 +74,9 @@ def config(p):
 def refused(p, reason, name, *words, **args):
     """Refused by reason, with those words, and nothing has changed."""
     before, devices = scene.contents(p), peripherals(p)
-    try:
-        p.command("snapshot-revert", {"name": name, "discard": True, **args})
-    except scene.qmp.QmpError as error:
-        harness.equal(error.reason, reason, f"reason ({error.desc})")
-        for word in words:
-            assert word in error.desc, f"no {word} in: {error.desc}"
-    else:
-        raise AssertionError(f"a revert to {name} was not refused")
+    error = p.qmp.refused("snapshot-revert", {"name": name, "discard": True, **args})
+    harness.equal(error.reason, reason, f"reason ({error.desc})")
+    for word in words:
+        assert word in error.desc, f"no {word} in: {error.desc}"
     harness.equal(scene.contents(p), before, "files")
     harness.equal(peripherals(p), devices, "devices")

@@ -341,3 +341,18 @@ void world_do(struct planner_world *world, planner_fn *planner, const char *requ
     world_carry_out(world, plan);
     json_decref(plan);
 }
+
+char *world_words(const json_t *plan)
+{
+    const json_t *argv = json_object_get(json_object_get(plan_step(plan, "process-start", 0),
+                                                         "args"), "argv");
+    char *out = calloc(1, 16384);
+    json_t *word;
+    size_t i;
+
+    json_array_foreach(argv, i, word) {
+        strcat(out, i > 0 ? " " : "");
+        strcat(out, json_string_value(word));
+    }
+    return out;
+}

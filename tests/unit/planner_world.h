@@ -62,6 +62,8 @@ void world_allocated(struct planner_world *world, const char *layer, json_int_t 
 typedef json_t *planner_fn(const struct world *world, const json_t *state, const json_t *request,
                            struct err *err);
 
+/* new: the words of the new process's command line, with blanks between. */
+char *world_words(const json_t *plan);
 /* new: the plan, in which was found what holds for all: well-formed steps, one commit point,
  * nothing written that somebody else needs; and nothing but the plan was made. */
 json_t *world_plan(struct planner_world *world, planner_fn *planner, const char *request);

@@ -59,22 +59,6 @@ static struct planner_world *world_plugged(void)
     return world;
 }
 
-/* new: the words of the new process, with blanks between. */
-static char *words_of(const json_t *plan)
-{
-    const json_t *argv = json_object_get(json_object_get(plan_step(plan, "process-start", 0),
-                                                         "args"), "argv");
-    char *out = calloc(1, 16384);
-    json_t *word;
-    size_t i;
-
-    json_array_foreach(argv, i, word) {
-        strcat(out, i > 0 ? " " : "");
-        strcat(out, json_string_value(word));
-    }
-    return out;
-}
-
 static void plugged_disk_is_one_like_the_others(void **state)
 {
     struct planner_world *world = world_plugged();
@@ -90,7 +74,7 @@ static void plugged_disk_is_one_like_the_others(void **state)
     assert_json_is(json_object_get(json_object_get(snapshot, "devices"), "node:hot"),
                    "{'device': 'shot', 'qdev': 'shot'}");
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true}");
-    words = words_of(plan);
+    words = world_words(plan);
     assert_non_null(strstr(words, "\"node-name\":\"hot\""));
     assert_non_null(strstr(words, "\"read-only\":true"));
     assert_json_is(json_object_get(plan_step(plan, "check-devices", 0), "expect"),
@@ -122,7 +106,7 @@ static void what_the_snapshot_does_not_have_goes(void **state)
     struct planner_world *world = world_plugged();
     json_t *plan = world_plan(world, planner_revert, "{'name': 'bare', 'discard': true}");
     const json_t *after = json_object_get(plan, "after");
-    char *words = words_of(plan);
+    char *words = world_words(plan);
 
     (void)state;
     assert_null(strstr(words, "hot"));
@@ -185,7 +169,7 @@ static void device_of_the_command_line_is_left_out(void **state)
     configure(world, "{'vd0': true}", NULL);
     world_create(world, "s2");
     plan = world_plan(world, planner_revert, "{'name': 's2', 'discard': true}");
-    words = words_of(plan);
+    words = world_words(plan);
     assert_null(strstr(words, "sd1"));
     assert_non_null(strstr(words, "vd0"));
     free(words);
@@ -195,7 +179,7 @@ static void device_of_the_command_line_is_left_out(void **state)
     assert_non_null(plan_step(plan, "load-capabilities", 0));
     json_decref(plan);
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true}");
-    words = words_of(plan);
+    words = world_words(plan);
     assert_non_null(strstr(words, "id=sd1"));
     free(words);
     json_decref(plan);

@@ -48,16 +48,24 @@ static void middle_layers_are_committed_into_those_below(void **state)
     world_free(world);
 }
 
-/* cache=unsafe: QEMU says that it has flushed, and has not. */
-static void what_qemu_does_not_flush_is_synced(void **state)
+/* That image of the first disk, counted from the top, is open with cache=unsafe. */
+static void no_flush(struct planner_world *world, size_t nth)
 {
-    struct planner_world *world = world_with(WORLD_DRIVES, 2);
-    json_t *link = json_array_get(json_object_get(json_array_get(world->vm, 0), "chain"), 2), *plan;
+    json_t *link = json_array_get(json_object_get(json_array_get(world->vm, 0), "chain"), nth);
 
-    (void)state;
     assert_string_equal(state_str(link, "file"), "/i/a.qcow2");
     json_object_set_new(link, "no-flush", json_true());
     world_graph(world);
+}
+
+/* QEMU says that it has flushed, and has not. */
+static void what_qemu_does_not_flush_is_synced(void **state)
+{
+    struct planner_world *world = world_with(WORLD_DRIVES, 2);
+    json_t *plan;
+
+    (void)state;
+    no_flush(world, 2);
     plan = world_plan(world, planner_delete, "{'name': 's1'}");
     assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync flush file-sync flush "
                        "job-finalize job-dismiss header-check check-disk state-write "
@@ -69,9 +77,7 @@ static void what_qemu_does_not_flush_is_synced(void **state)
     json_decref(plan);
     world_free(world);
     world = world_with(WORLD_DRIVES, 1);
-    link = json_array_get(json_object_get(json_array_get(world->vm, 0), "chain"), 1);
-    json_object_set_new(link, "no-flush", json_true());
-    world_graph(world);
+    no_flush(world, 1);
     plan = world_plan(world, planner_delete, "{'name': 's1'}");
     assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-complete "
                        "job-dismiss file-sync check-disk state-write job-complete job-dismiss "

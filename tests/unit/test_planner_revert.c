@@ -20,22 +20,6 @@ static struct planner_world *world_with_two(enum planner_world_kind kind, const 
     return world;
 }
 
-/* new: the words of the new process's command line, with blanks between. */
-static char *words_of(const json_t *plan)
-{
-    const json_t *argv = json_object_get(json_object_get(plan_step(plan, "process-start", 0),
-                                                         "args"), "argv");
-    char *out = calloc(1, 8192);
-    json_t *word;
-    size_t i;
-
-    json_array_foreach(argv, i, word) {
-        strcat(out, i > 0 ? " " : "");
-        strcat(out, json_string_value(word));
-    }
-    return out;
-}
-
 static void assert_has(const char *text, const char *part)
 {
     if (!strstr(text, part))
@@ -46,7 +30,7 @@ static void second_process_is_verified_before_the_first_ends(void **state)
 {
     struct planner_world *world = world_with_two(WORLD_DRIVES, "running");
     json_t *plan = world_plan(world, planner_revert, S1);
-    char *words = words_of(plan);
+    char *words = world_words(plan);
 
     (void)state;
     assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
@@ -171,7 +155,7 @@ static void snapshot_without_memory_boots_on_its_disks(void **state)
                        "clients-hold* stop* check-next commit! process-end process-switch cont "
                        "clients-release "
                        "state-write files-remove?");
-    words = words_of(plan);
+    words = world_words(plan);
     assert_has(words, "-S");
     assert_null(strstr(words, "-incoming"));
     assert_has(words, "/i/a.vm-6.qcow2");
@@ -218,7 +202,7 @@ static void exclusive_resources_are_bound_late(void **state)
                        "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
                        "process-end process-switch bind? socket-move? cont clients-release "
                        "state-write files-remove?");
-    words = words_of(plan);
+    words = world_words(plan);
     args = json_object_get(plan_step(plan, "socket-move", 0), "args");
     assert_string_equal(state_str(args, "to"), "/s");
     assert_has(state_str(args, "from"), "/late-");
