@@ -11,7 +11,8 @@
  * and may carry: target (text for people), bytes (that it moves), fd ({path, flags: "read"|"write"}:
  * a file whose descriptor goes with the command), undo (a list of steps that take it back),
  * commit-point (true on one step of a plan: from its success on the plan is finished, before it
- * everything is taken back), timeout (milliseconds that the verification may take; 0: for ever),
+ * everything is taken back), timeout (milliseconds that the verification may take; 0: for ever;
+ * QEMU may leave a question unanswered for as long, but not for more than PLAN_TIMEOUT_MS),
  * no-return (once it is done, or perhaps done, the plan goes forward until a step that is settled),
  * can-return (behind the commit point: when it is refused, everything can still be taken back),
  * lenient (a failure is reported, but does not fail the plan: only behind the commit point, and in

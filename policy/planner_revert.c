@@ -19,6 +19,9 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 
+/* How long the guest stands still for a second QEMU that does not answer any more. */
+#define REVERT_STANDSTILL_MS 3000
+
 static bool revert_check_method(const struct revert *revert, const json_t *request,
                                 struct err *err)
 {
@@ -170,8 +173,10 @@ static void revert_switch(struct revert *revert)
         plan_add(revert->plan, step);
     }
     /* An answer is the only proof that it lives: the end of a process is heard of later. */
-    plan_add(revert->plan, step_wait("check-next", "next", NULL,
-                                     expect_status(revert->memory ? "paused" : "prelaunch", NULL)));
+    step = step_wait("check-next", "next", NULL,
+                     expect_status(revert->memory ? "paused" : "prelaunch", NULL));
+    step_timeout(step, REVERT_STANDSTILL_MS);
+    plan_add(revert->plan, step);
     step = step_deed("commit", NULL, json_object());
     step_commit_point(step);
     plan_add(revert->plan, step);

@@ -164,13 +164,15 @@ static void deed_hold(struct operation *op)
 static void deed_end_process(struct operation *op)
 {
     struct vm *vm = op->daemon->vm;
+    struct err err = ERR_INIT;
 
-    if (vm_next(vm) && link_ready(vm_next(vm))) {
+    if (vm_check_next(vm, &err)) {
         link_hold(vm_next(vm), true);
         if (vm_main(vm))
             link_move_waiting(vm_main(vm), vm_next(vm));
         vm_redirect(vm);
     }
+    err_clear(&err);
     vm_end_main(vm, deed_vm_cb, op);
 }
 

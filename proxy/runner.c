@@ -23,8 +23,12 @@ void runner_later(struct runner *runner, unsigned ms)
 
 void runner_watch(struct runner *runner)
 {
-    struct timeval tv = { .tv_sec = PLAN_TIMEOUT_MS / 1000 };
+    json_int_t ms = json_integer_value(json_object_get(runner_current(runner), "timeout"));
+    struct timeval tv;
 
+    if (ms <= 0 || ms > PLAN_TIMEOUT_MS)
+        ms = PLAN_TIMEOUT_MS;
+    tv = (struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
     event_add(runner->watchdog, &tv);
 }
 
@@ -112,6 +116,7 @@ void runner_step_done(struct runner *runner)
         runner->committed = true;
         if (strcmp(state_str(step, "step"), "state-write") != 0 &&
             !runner_write_journal(runner, &err)) {
+            log_info("step %s: %s", state_str(step, "step"), err.desc);
             runner->committed = false;
             runner->accepted = false;
             runner_turn_back(runner, &err);

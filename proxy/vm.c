@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "policy/reason.h"
@@ -43,11 +42,7 @@ static void instance_gone(struct instance *instance)
         vm->end_when_ready = false;
         store_forget_next(vm->store);
         if (vm->done && !vm->ending_main) {
-            err_set(&err, REASON_QEMU_FAILED, "The second QEMU ended at its start (%s %d): its "
-                    "message is in the proxy's log",
-                    WIFSIGNALED(instance->status) ? "signal" : "status",
-                    WIFSIGNALED(instance->status) ? WTERMSIG(instance->status)
-                                                  : WEXITSTATUS(instance->status));
+            vm_next_failed(vm, instance->status, &err);
             vm_finish(vm, false, &err);
             err_clear(&err);
         }
@@ -252,6 +247,7 @@ static void vm_timeout_cb(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     log_warn("the second QEMU does not answer: ending it");
+    vm->overdue = true;
     if (vm->next && vm->next->process)
         process_signal(vm->next->process, SIGKILL);
 }

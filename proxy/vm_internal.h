@@ -26,6 +26,7 @@ struct vm {
     struct instance *main, *next;
     bool ending_main, redirected;
     bool discarding;            /* done_arg is vm_discard_next()'s own */
+    bool overdue;               /* next is being ended because it does not answer */
     bool end_when_ready;        /* main is to be ended as soon as next answers */
     bool announced;             /* ops->ready() was called */
     vm_done_cb *done;           /* of the one thing that is going on with next or main */
@@ -52,6 +53,9 @@ void vm_attach_free(struct vm_attach *attach);
 
 /* Our own QEMU has closed its monitor: connects to it again if it is alive.  Else false. */
 bool vm_renew(struct vm *vm);
+
+/* Why next has ended before it answered; status: what waitpid() said. */
+void vm_next_failed(const struct vm *vm, int status, struct err *err);
 
 /* The clients can be served. */
 void vm_announce(struct vm *vm);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 
 #include "policy/reason.h"
 #include "proxy/log.h"
@@ -12,12 +13,26 @@
 /* How long a second QEMU may take until it answers. */
 #define VM_START_TIMEOUT_S 30
 
+void vm_next_failed(const struct vm *vm, int status, struct err *err)
+{
+    bool killed = WIFSIGNALED(status);
+
+    if (vm->overdue)
+        err_set(err, REASON_TIMEOUT, "The second QEMU did not answer within %d s of its start",
+                VM_START_TIMEOUT_S);
+    else
+        err_set(err, REASON_QEMU_FAILED, "The second QEMU ended at its start (%s %d): its message is in "
+                "the proxy's log", killed ? "signal" : "status",
+                killed ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
 void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *arg)
 {
     struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
     struct err err = ERR_INIT;
 
     store_sweep_aside(vm->store);
+    vm->overdue = false;
     vm->next = instance_start(vm, STORE_SOCKET_NEXT, argv, &err);
     if (!vm->next) {
         done(arg, false, &err);
@@ -122,7 +137,11 @@ void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg)
 
 bool vm_check_next(const struct vm *vm, struct err *err)
 {
-    if (vm->next && link_ready(vm->next->link))
+    const struct process *process = vm->next ? vm->next->process : NULL;
+
+    /* Its end may not have come to the loop yet, and its threads may not all have ended. */
+    if (process && link_ready(vm->next->link) &&
+        process_read_start_time(process_pid(process)) == process_start_time(process))
         return true;
     err_set(err, REASON_QEMU_FAILED, "The second QEMU ended before it could take over");
     return false;

@@ -45,12 +45,17 @@ def qemu_version():
     return tuple(int(n) for n in re.search(r"version (\d+)\.(\d+)\.(\d+)", text).groups())
 
 
+def state_of(pid):
+    """R, S, T, Z ... as ps has it; None: it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return None
+
+
 def ended(pid):
     """Is it gone?  A zombie is: who inherited it from a killed proxy may never reap it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
+    return state_of(pid) in (None, "Z")
 
 
 class Guest:

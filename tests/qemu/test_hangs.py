@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A second QEMU that does nothing at a revert.  It takes as long as the proxy waits, so the guests
-are tried at the same time."""
+"""A second QEMU that does nothing, or nothing more, at a revert.  It takes as long as the proxy waits, so
+the guests are tried at the same time."""
 
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 
 import hostile
 import scene
-from scene import harness, oracle
+from scene import harness, oracle, vm
 
 MUTE = 'if [ -e bad ]; then case " $* " in *" -incoming "*) exec sleep 300;; esac; fi'
 REVERT = {"name": "s1", "discard": True}
@@ -23,26 +25,59 @@ def second(p, timeout=10):
     return harness.poll(find, timeout, "the second QEMU")[0]
 
 
+def half_way(p, steps, number):
+    """Reverts, and sends that signal to the second QEMU when it has read a part of the memory; the id
+    of the command."""
+    memory = Path(scene.info(p, "s1")["memory"]["file"])
+    steps.hold("process-start")
+    sent = p.qmp.send("snapshot-revert", REVERT)
+    steps.held()
+    pid = second(p)
+    steps.go()
+
+    def reads():
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            if os.readlink(fd) == str(memory):
+                text = Path(f"/proc/{pid}/fdinfo/{fd.name}").read_text()
+                return int(text.split()[1])
+        return 0
+    harness.poll(reads, 10, "the second QEMU to read", step=0)
+    os.kill(pid, number)
+    if number == signal.SIGSTOP:
+        harness.poll(lambda: vm.state_of(pid) == "T", 5, "it to stop")
+        assert 0 < reads() < memory.stat().st_size, f"{reads()} bytes of {memory} were read"
+    return sent
+
+
 def test_revert_with_a_second_qemu_that_hangs(t):
     mute = hostile.Wrapped(t, oracle.make_disks(t.dir, prefix="mute"),
                            {"qemu-system-x86_64": MUTE}, name="mute").start()
-    frozen, steps = hostile.stepped(t, name="frozen", prefix="frozen")
-    saved = {p: scene.create(p, "s1") for p in (mute, frozen)}
+    loading, steps = hostile.stepped(t, name="loading", prefix="loading", memory="1024")
+    late, late_steps = hostile.stepped(t, name="late", prefix="late")
+    saved = {p: scene.create(p, "s1") for p in (mute, loading, late)}
     still = {p: hostile.Still(p, ("RESET", "SHUTDOWN"), ("processes", "files")) for p in saved}
+    sent = half_way(loading, steps, signal.SIGKILL)
+    harness.equal(loading.qmp.reply(sent, 20)["error"]["data"]["reason"], "qemu-failed", "killed")
     t.path("bad").touch()
-    sent = {mute: mute.qmp.send("snapshot-revert", REVERT)}
-    steps.hold("getfd")
-    sent[frozen] = frozen.qmp.send("snapshot-revert", REVERT)
-    steps.held()
-    os.kill(second(frozen), signal.SIGSTOP)
-    steps.go()
-    for p, cid in sent.items():
-        assert "error" in p.qmp.reply(cid, 60), p.name
+    sent = {mute: mute.qmp.send("snapshot-revert", REVERT),
+            loading: half_way(loading, steps, signal.SIGSTOP)}
+    late_steps.hold("stop")              # the guest stands still from there
+    sent[late] = late.qmp.send("snapshot-revert", REVERT)
+    late_steps.held()
+    os.kill(second(late), signal.SIGSTOP)
+    started = time.monotonic()
+    late_steps.go()
+    for p in reversed(sent):
+        error = p.qmp.reply(sent[p], 60)["error"]
+        harness.equal(error["data"]["reason"], "timeout", f"{p.name}: {error}")
+        if p == late:
+            spent = time.monotonic() - started
+            assert spent < 10 * harness.SLOW, f"the guest stood still for {spent} s"
     t.path("bad").unlink()
     for p, before in still.items():
         before.check()
         scene.revert(p, saved[p])
-    harness.equal(len(harness.marked_processes(t.marker)), 4, "processes: two proxies, two QEMUs")
+    harness.equal(len(harness.marked_processes(t.marker)), 6, "processes: a proxy and a QEMU each")
 
 
 if __name__ == "__main__":
