@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,12 +20,15 @@
 extern char **environ;
 
 #define IMAGE_ARGS_MAX 16
+/* With less than that left, qemu-img failed for the lack of room: what it says goes to the log. */
+#define IMAGE_ROOM (256 << 10)
 
 /* Runs qemu-img; the last of its words is the open file: so the name cannot be swapped for a link
  * underneath it. */
 static bool image_run(const char *const *words, int fd, const char *file, struct err *err)
 {
     char *argv[IMAGE_ARGS_MAX], target[32];
+    struct statvfs left;
     int inherited = dup(fd), status = -1, error;
     size_t n = 0;
     pid_t pid;
@@ -43,8 +47,11 @@ static bool image_run(const char *const *words, int fd, const char *file, struct
         continue;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
-    err_set(err, REASON_FILE_UNUSABLE, "'%s' failed to write the image '%s' (its message is in the "
-            "proxy's log)", argv[0], file);
+    if (fstatvfs(fd, &left) == 0 && left.f_bavail * left.f_frsize < IMAGE_ROOM)
+        err_set(err, REASON_NO_SPACE, "There is no room for the image '%s'", file);
+    else
+        err_set(err, REASON_FILE_UNUSABLE, "'%s' failed to write the image '%s' (its message is in "
+                "the proxy's log)", argv[0], file);
     return false;
 }
 
