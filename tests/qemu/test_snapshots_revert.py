@@ -69,66 +69,6 @@ def test_branches_grow_from_one_snapshot(t):
     scene.tidy(p)
 
 
-def stands_still(p):
-    since = p.serial.size()
-    try:
-        p.serial.wait_more(1, timeout=0.3)
-    except AssertionError:
-        pass
-    harness.equal(p.serial.text(since), "", "what a guest prints that stands still")
-
-
-def test_revert_ends_in_the_state_asked_for(t):
-    p = scene.start(t)
-    saved = scene.create(p, "s1")
-    for wanted, status in (("paused", "paused"), ("running", "running"), ("as-saved", "running"),
-                           ("prelaunch", "prelaunch")):
-        p.serial.wait_more(4)
-        p.qmp.drain().clear()
-        mark = scene.Mark(p)
-        p.command("snapshot-revert", {"name": "s1", "discard": True, "state": wanted}, timeout=30)
-        harness.equal(scene.status(p), status, f"status after state: {wanted}")
-        event = p.qmp.wait_event("SNAPSHOT_REVERTED")["data"]
-        harness.equal(event, {"name": "s1", "method": "respawn", "run-state": status,
-                              "respawned": True}, "event")
-        saved.untouched()
-        if status != "running":
-            stands_still(p)
-            p.command("cont")
-        if status != "prelaunch":
-            mark.went_back_to(saved)
-    # From prelaunch the machine boots, with the disks of the snapshot.
-    boot = harness.poll(lambda: p.serial.boots(mark.since), 15, "the guest to boot")
-    assert saved.count - 1 <= boot[0] <= saved.count, (boot, saved.count)
-    p.serial.wait_more(4)
-    scene.check_disks(p)
-
-
-def test_a_paused_snapshot_comes_back_running_when_asked_for(t):
-    p = scene.start(t)
-    p.command("stop")
-    saved = scene.create(p, "s1")
-    p.command("cont")
-    scene.revert(p, saved, state="running")
-    harness.equal(scene.status(p), "running", "status")
-    scene.revert(p, saved)
-    harness.equal(scene.status(p), "paused", "status")
-    scene.revert(p, saved, state="running")      # from a guest that has not run since its revert
-    harness.equal(scene.status(p), "running", "status")
-    p.serial.wait_more(5)
-
-
-def test_a_stopped_guest_reverts(t):
-    p = scene.start(t)
-    saved = scene.create(p, "s1")
-    p.serial.wait_more(4)
-    p.command("stop")
-    mark = scene.Mark(p)
-    p.command("snapshot-revert", {"name": "s1", "discard": True}, timeout=30)
-    harness.equal(scene.status(p), "running", "status")
-    mark.went_back_to(saved)
-
-
 def test_unsaved_state_is_not_lost_without_being_asked(t):
     p = scene.start(t)
     scene.create(p, "s1")
