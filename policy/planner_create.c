@@ -72,7 +72,9 @@ static bool create_check_memory(struct create *create, const json_t *request, st
                 "time before it has run: continue it first, or use memory: none");
         return false;
     }
-    return !create->memory ||
+    if (!create->memory)
+        return true;
+    return world_check_migratable(create->world, err) &&
            overlay_check_room(create->world, create->memory_file,
                               create_ram(create->world) + CREATE_DEVICE_ROOM, err);
 }

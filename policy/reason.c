@@ -24,6 +24,7 @@ const struct reason_row reason_table[] = {
     { REASON_MEMORY_CHANGED, "the saved memory is cut short or altered" },
     { REASON_MEMORY_MISSING, "the saved memory is missing, or the snapshot has none" },
     { REASON_METHOD_UNAVAILABLE, "the method cannot be used here" },
+    { REASON_MIGRATION_BLOCKED, "QEMU cannot save the memory of a VM with such a device or image" },
     { REASON_NEEDS_REPLACE, "an argument names a resource that two QEMU processes cannot share" },
     { REASON_NOT_SUPPORTED, "this is not supported yet" },
     { REASON_NO_SPACE, "there is not enough room on a disk of the host" },

@@ -27,6 +27,7 @@
 #define REASON_MEMORY_CHANGED "memory-changed"
 #define REASON_MEMORY_MISSING "memory-missing"
 #define REASON_METHOD_UNAVAILABLE "method-unavailable"
+#define REASON_MIGRATION_BLOCKED "migration-blocked"
 #define REASON_NEEDS_REPLACE "needs-replace"
 #define REASON_NO_SPACE "no-space"
 #define REASON_NOT_SUPPORTED "not-supported"

@@ -6,6 +6,7 @@
 
 #include "policy/config.h"
 #include "policy/config_args.h"
+#include "policy/reason.h"
 #include "policy/state.h"
 
 const json_t *world_file(const struct world *world, const char *path)
@@ -96,10 +97,23 @@ void world_clear(struct world *world)
     json_decref(world->memory_size);
     json_decref(world->capabilities);
     json_decref(world->parameters);
+    json_decref(world->migration);
     json_decref(world->files);
     json_decref(world->rooms);
     json_decref(world->open);
     memset(world, 0, sizeof(*world));
+}
+
+bool world_check_migratable(const struct world *world, struct err *err)
+{
+    const json_t *reasons = json_object_get(world->migration, "blocked-reasons");
+    const char *first = json_string_value(json_array_get(reasons, 0));
+
+    if (!first)
+        return true;
+    err_set(err, REASON_MIGRATION_BLOCKED, "QEMU cannot save the memory of this VM: %s; use memory: none, "
+            "or take that out", first);
+    return false;
 }
 
 char *world_dirname(const char *path)

@@ -47,6 +47,7 @@ struct world {
     json_t *memory_size;            /* of query-memory-size-summary */
     json_t *capabilities;           /* name -> bool */
     json_t *parameters;             /* of query-migrate-parameters */
+    json_t *migration;              /* of query-migrate */
     int version[2];                 /* major, minor */
     enum world_next next;           /* for a recovery */
     long long now;                  /* microseconds since 1970 */
@@ -55,6 +56,9 @@ struct world {
     json_t *places;                 /* of those that clients added: id -> { property: value } */
     json_t *files, *rooms, *open;
 };
+
+/* Can QEMU save its memory?  Refuses with what it says is in the way. */
+bool world_check_migratable(const struct world *world, struct err *err);
 
 /* new: { name: state } from the answer to query-migrate-capabilities. */
 json_t *world_read_capabilities(const json_t *list);

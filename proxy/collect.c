@@ -26,6 +26,7 @@ enum collect_query {
     COLLECT_MEMORY,
     COLLECT_CAPABILITIES,
     COLLECT_PARAMETERS,
+    COLLECT_MIGRATION,
     COLLECT_DEVICES,
     COLLECT__COUNT
 };
@@ -39,6 +40,7 @@ static const char *const collect_query_name[COLLECT__COUNT] = {
     [COLLECT_MEMORY] = "query-memory-size-summary",
     [COLLECT_CAPABILITIES] = "query-migrate-capabilities",
     [COLLECT_PARAMETERS] = "query-migrate-parameters",
+    [COLLECT_MIGRATION] = "query-migrate",
     [COLLECT_DEVICES] = "qom-list",
 };
 
@@ -254,6 +256,7 @@ static void collect_answers(struct collect *collect)
     world->jobs = json_incref(collect->answers[COLLECT_JOBS]);
     world->memory_size = json_incref(collect->answers[COLLECT_MEMORY]);
     world->parameters = json_incref(collect->answers[COLLECT_PARAMETERS]);
+    world->migration = json_incref(collect->answers[COLLECT_MIGRATION]);
     world->capabilities = world_read_capabilities(collect->answers[COLLECT_CAPABILITIES]);
     world->devices = world_read_devices(collect->answers[COLLECT_DEVICES]);
     collect_version(collect);
