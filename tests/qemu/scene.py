@@ -40,7 +40,8 @@ def checksum(path):
 
 
 class Saved:
-    """count: the highest turn on its disks; sums: {path: checksum} of the layers it froze."""
+    """count: the highest turn on its disks; sums: {path: checksum} of the layers it froze, and of its
+    memory."""
 
     def __init__(self, info):
         self.info, self.name = info, info["name"]
@@ -56,7 +57,9 @@ class Saved:
         return True
 
     def freeze(self):
-        self.sums = {disk["image"]: checksum(disk["image"]) for disk in self.info["disks"]}
+        files = [disk["image"] for disk in self.info["disks"]]
+        files += [self.info["memory"]["file"]] if "memory" in self.info else []
+        self.sums = {path: checksum(path) for path in files}
 
     def untouched(self):
         """A frozen file is never written to."""

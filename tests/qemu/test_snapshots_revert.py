@@ -5,6 +5,7 @@
 import sys
 from pathlib import Path
 
+import hostile
 import scene
 from scene import harness, qmp, vm
 
@@ -66,6 +67,37 @@ def test_branches_grow_from_one_snapshot(t):
     for saved in (root, *tips):
         saved.untouched()
     p.serial.wait_more(5)
+    scene.tidy(p)
+
+
+def test_what_is_discarded_is_there_until_the_revert_is_confirmed(t):
+    """The overlays with what the guest did since the last snapshot, step by step."""
+    p, steps = hostile.stepped(t, ("qcow2", "raw"))
+    saved = [scene.create(p, "one")]
+    p.serial.wait_more(4)
+    saved.append(scene.create(p, "two"))
+    scene.revert(p, saved[0])           # it has a child now, and runs on a branch beside it
+    p.serial.wait_more(8)
+    plan = [step["step"] for step in p.command("snapshot-revert", {
+        "name": "one", "discard": True, "dry-run": True})["plan"]]
+    discarded = [path for path, _driver in scene.layout(p).values()]
+    held = [step for number, step in enumerate(plan) if step not in plan[:number]]
+    sent = None
+    for step in held[:held.index("files-remove")]:
+        steps.hold_next(step) if sent else steps.hold(step)
+        sent = sent or p.qmp.send("snapshot-revert", {"name": "one", "discard": True})
+        steps.held()
+        for path in discarded:
+            assert Path(path).exists(), f"{path} was removed behind {step}, before the end"
+    steps.go()
+    assert "return" in p.qmp.reply(sent, 20)
+    for path in discarded:
+        assert not Path(path).exists(), f"{path} was discarded, and is there"
+    for one in (*saved, saved[1]):
+        scene.revert(p, one)
+        for other in saved:
+            other.untouched()
+    p.serial.wait_more(4)
     scene.tidy(p)
 
 
@@ -138,7 +170,6 @@ def test_save_as_with_a_revert_that_fails_leaves_the_guest_running_and_no_snapsh
     harness.equal(scene.status(p), "running", "status")
     harness.equal(scene.names(p), ["s1"], "snapshots")
     mark.went_on()
-    saved.untouched()
     p.serial.wait_more(5)
     scene.check_disks(p)
     after = scene.contents(p)
