@@ -33,7 +33,7 @@ static void second_process_is_verified_before_the_first_ends(void **state)
     char *words = world_words(plan);
 
     (void)state;
-    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
+    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* check-fit getfd "
                        "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
                        "process-end process-switch cont clients-release state-write files-remove?");
     assert_string_equal(state_str(plan, "method"), "respawn");
@@ -133,7 +133,7 @@ static void run_state_is_the_saved_one_or_the_wanted_one(void **state)
                  "check-disks clients-hold* check-next commit! process-end process-switch %s%s"
                  "clients-release "
                  "state-write files-remove?", rows[i].loads ? "memory-check " : "",
-                 rows[i].loads ? "getfd migrate-incoming loaded" : "started",
+                 rows[i].loads ? "check-fit getfd migrate-incoming loaded" : "started",
                  rows[i].last ? rows[i].last : "", rows[i].last ? " " : "");
         assert_steps(plan, steps);
         json_decref(plan);
@@ -175,7 +175,7 @@ static void later_qemus_activate_their_images_by_hand(void **state)
     (void)state;
     world->w.version[0] = 10;
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true, 'state': 'paused'}");
-    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
+    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* check-fit getfd "
                        "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
                        "process-end process-switch activate? clients-release state-write "
                        "files-remove?");
@@ -198,7 +198,7 @@ static void exclusive_resources_are_bound_late(void **state)
                       "-chardev socket,id=c,path=/s,server=on -device virtserialport,chardev=c");
     world_create(world, "s1");
     plan = world_plan(world, planner_revert, S1);
-    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
+    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* check-fit getfd "
                        "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
                        "process-end process-switch bind? socket-move? cont clients-release "
                        "state-write files-remove?");
