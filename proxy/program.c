@@ -18,8 +18,8 @@
 #include "policy/state.h"
 #include "proxy/log.h"
 
-/* QEMU answers in some 20 ms; a machine under load takes longer. */
-#define PROGRAM_TIMEOUT_MS 10000
+/* QEMU answers in some 20 ms; a machine under load takes longer.  What is not known then is seen later. */
+#define PROGRAM_TIMEOUT_MS 3000
 #define PROGRAM_OUTPUT_MAX 65536
 #define PROGRAM_PATH_DEFAULT "/bin:/usr/bin"
 
@@ -179,7 +179,8 @@ json_t *program_look(const json_t *args)
 
     if (!same)
         program_add(found, "version", name, "--version", NULL);
-    if (!same || json_is_true(json_object_get(args, "machines")))
+    if (same ? json_is_true(json_object_get(args, "machines"))
+             : json_object_get(found, "version") != NULL)
         program_add(found, "machines", name, "-machine", "help");
     return found;
 }
