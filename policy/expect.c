@@ -347,9 +347,9 @@ json_t *expect_queries(const json_t *expect)
     return json_pack("[{s:s, s:o*}]", "execute", query, "arguments", arguments);
 }
 
-bool expect_refuses(const json_t *expect)
+bool expect_is_refusal(const struct err *why)
 {
-    const char *query = expect_query(expect);
+    static const char *const reasons[] = { REASON_VERSION_MISMATCH, REASON_MACHINE_MISMATCH, NULL };
 
-    return query && !strcmp(query, EXPECT_QUERY_FIT);
+    return why->reason && one_of(reasons, why->reason);
 }

@@ -70,7 +70,7 @@ const char *expect_query(const json_t *expect);
  * are given to expect_check() as members of an object (null for one that failed). */
 json_t *expect_queries(const json_t *expect);
 
-/* Is a "no" a refusal of its own, and not a failure of QEMU's? */
-bool expect_refuses(const json_t *expect);
+/* Is what a "no" says a refusal with a reason of its own, and no failure of QEMU's? */
+bool expect_is_refusal(const struct err *why);
 
 #endif

@@ -18,6 +18,7 @@
 #include "policy/planner_revert_internal.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
+#include "policy/settings.h"
 #include "policy/state.h"
 
 static bool revert_check_method(const struct revert *revert, const json_t *request,
@@ -163,6 +164,7 @@ static void revert_switch(struct revert *revert)
     bool running = strcmp(world_status(revert->world), "running") == 0;
     json_t *step;
 
+    plan_add(revert->plan, step_deed("settings-carry", NULL, settings_of(revert->world)));
     step = step_deed("clients-hold", NULL, json_object());
     step_undo(step, step_deed("clients-release", NULL, json_object()));
     plan_add(revert->plan, step);

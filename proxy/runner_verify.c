@@ -77,7 +77,7 @@ static void runner_verdict(struct runner *runner, const json_t *reply)
         if (runner->poll_ms < RUNNER_POLL_MAX_MS)
             runner->poll_ms *= 2;
         return;
-    } else if (!expect_refuses(expect)) {
+    } else if (!expect_is_refusal(&err)) {
         err.reason = REASON_QEMU_FAILED;
     }
     runner_fail(runner, &err);

@@ -127,7 +127,8 @@ def kill_the_second_behind(t, *names):
 
 
 def test_revert_with_a_second_qemu_that_dies_while_it_loads(t):
-    kill_the_second_behind(t, "process-start", "getfd", "migrate-incoming", "loaded", "check-disks")
+    kill_the_second_behind(t, "process-start", "check-fit", "getfd", "migrate-incoming",
+                           "loaded", "check-disks")
 
 
 def test_revert_with_a_second_qemu_that_dies_at_the_switch(t):
