@@ -146,8 +146,8 @@ def breaks(s, operation, step, kind):
     name = steps.lines[-1].rsplit(" ", 1)[1]
     before_hold = p.serial.last()
     if kind == "qemu":
-        if p.qemu_pid() is None:
-            return name                 # ended by the revert itself at this moment
+        if name in ("commit", "process-end") or p.qemu_pid() is None:
+            return None                 # the revert itself ends it at this moment, and goes on
         p.kill_qemu(wait=False)
         steps.go()
         p._close_clients()
