@@ -191,6 +191,8 @@ def test_a_newer_qemu_builds_the_machine_that_was_saved_and_no_older_one_loads(t
     harness.equal((qemu_of(p), machine(p)), (old, ran), "back on the older one")
     p.command("snapshot-revert", {**BOOT, "name": "s2"}, timeout=30)
     harness.equal((qemu_of(p), machine(p)), (old, ran), "booted by the older one")
+    p.command("cont")
+    p.serial.wait_tick(1, since=p.serial.size())
     exchange(new)
     scene.revert(p, second)
     scene.tidy(p)
