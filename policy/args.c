@@ -266,3 +266,14 @@ const char *args_machine(const struct args *args)
 {
     return key_last(args, &((struct args *)args)->machine, "machine", "M", "type");
 }
+
+void args_set_machine(struct args *args, const char *type)
+{
+    const char *given = args_machine(args);
+    ARGS_AUTO_TEXT value = NULL;
+
+    if (given && strcmp(given, type) == 0)
+        return;
+    value = args_util_format("type=%s", type);
+    args_append(args, "-machine", value);
+}

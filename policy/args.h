@@ -52,6 +52,8 @@ void args_remove(struct args *args, size_t at);
 const char *args_binary(const struct args *args);
 const char *args_name(const struct args *args);         /* -name NAME or guest=NAME, or NULL */
 const char *args_machine(const struct args *args);      /* type of -machine / -M, or NULL */
+/* Says the type of the machine once more, behind all others: QEMU merges them, the last word stands. */
+void args_set_machine(struct args *args, const char *type);
 bool args_has(const struct args *args, const char *name);
 /* The value of the last option of that name, or NULL. */
 const char *args_value(const struct args *args, const char *name);

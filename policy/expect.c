@@ -3,6 +3,7 @@
 
 #include "policy/expect_block.h"
 #include "policy/expect_member.h"
+#include "policy/fit.h"
 #include "policy/state.h"
 #include "policy/world.h"
 
@@ -242,6 +243,22 @@ static enum expect_verdict check_devices(const json_t *expect, const json_t *ans
     return EXPECT_NO;
 }
 
+static enum expect_verdict check_fit(const json_t *expect, const json_t *answer, struct err *why)
+{
+    json_t *facts;
+    bool fits;
+
+    if (!expect_member_optional(expect, "qemu", JSON_ARRAY, why) ||
+        !expect_member_optional(expect, "fit", JSON_OBJECT, why))
+        return EXPECT_NO;
+    if (!json_is_object(json_object_get(answer, "version")))
+        return expect_member_bad_answer(why, "version");
+    facts = fit_read(answer);
+    fits = fit_compare(json_object_get(expect, "qemu"), json_object_get(expect, "fit"), facts, why);
+    json_decref(facts);
+    return fits ? EXPECT_YES : EXPECT_NO;
+}
+
 static enum expect_verdict check_any(const json_t *expect, const json_t *answer, struct err *why)
 {
     (void)expect;
@@ -264,6 +281,7 @@ static const struct kind {
     { "capabilities", "query-migrate-capabilities", check_capabilities },
     { "fdset", "query-fdsets", check_fdset },
     { "devices", "qom-list", check_devices },
+    { "fit", EXPECT_QUERY_FIT, check_fit },
     { "any", NULL, check_any },
 };
 
@@ -291,4 +309,47 @@ const char *expect_query(const json_t *expect)
     const struct kind *kind = kind_find(expect);
 
     return kind ? kind->query : NULL;
+}
+
+static json_t *queries_chain(void)
+{
+    return json_pack("[{s:s, s:s, s:{s:b}}, {s:s, s:s}, {s:s, s:s}]", "as", "nodes", "execute",
+                     "query-named-block-nodes", "arguments", "flat", 1, "as", "blocks", "execute",
+                     "query-block", "as", "graph", "execute", "x-debug-query-block-graph");
+}
+
+static json_t *queries_fit(void)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < FIT_QUERIES; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o*}", "as", fit_queries[i].as, "execute",
+                                              fit_queries[i].execute, "arguments",
+                                              fit_query_arguments(&fit_queries[i])));
+    return list;
+}
+
+json_t *expect_queries(const json_t *expect)
+{
+    const char *query = expect_query(expect);
+    json_t *arguments = NULL;
+
+    if (!query)
+        return json_array();
+    if (!strcmp(query, EXPECT_QUERY_CHAIN))
+        return queries_chain();
+    if (!strcmp(query, EXPECT_QUERY_FIT))
+        return queries_fit();
+    if (!strcmp(query, "query-named-block-nodes"))
+        arguments = json_pack("{s:b}", "flat", 1);
+    else if (!strcmp(query, "qom-list"))
+        arguments = json_pack("{s:s}", "path", EXPECT_DEVICES);
+    return json_pack("[{s:s, s:o*}]", "execute", query, "arguments", arguments);
+}
+
+bool expect_is_refusal(const struct err *why)
+{
+    static const char *const reasons[] = { REASON_VERSION_MISMATCH, REASON_MACHINE_MISMATCH, NULL };
+
+    return why->reason && one_of(reasons, why->reason);
 }

@@ -21,6 +21,7 @@
  * capabilities  query-migrate-capabilities   equal: {capability: bool}
  * fdset         query-fdsets                 id: int, present: bool
  * devices       qom-list (EXPECT_DEVICES)    present: [str], absent: [str]: ids
+ * fit           {as: return} of fit_queries  qemu?: [int], fit?: object: see fit.h
  * any           whatever
  *
  * status and migrated say NO at once to a state that does not pass by itself (io-error, failed,
@@ -36,18 +37,21 @@
  * Rules: pure.  A plan is read from a journal too, so it is not trusted: an unknown kind or a
  * member of the wrong type is EXPECT_NO with the reason "bad-plan", whatever the answer.  An answer
  * that lacks what QEMU's schema promises is EXPECT_NO with "unexpected-answer", a wrong chain with
- * "chain-mismatch", any other no with "qemu-failed".  Names of states are those of QEMU's schema
+ * "chain-mismatch", one that does not fit with the reasons of fit.h, any other no with "qemu-failed".  Names of states are those of QEMU's schema
  * (RunState, MigrationStatus, JobStatus); a state that is not known here is waited out.
  */
 #ifndef POLICY_EXPECT_H
 #define POLICY_EXPECT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "qmp/err.h"
 
 /* stands for query-named-block-nodes (flat), query-block and x-debug-query-block-graph */
 #define EXPECT_QUERY_CHAIN "chain"
+/* stands for fit_queries (fit.h) */
+#define EXPECT_QUERY_FIT "fit"
 
 /* the path that qom-list is asked for: where QEMU keeps the devices that have an id */
 #define EXPECT_DEVICES "/machine/peripheral"
@@ -59,7 +63,14 @@ enum expect_verdict expect_check(const json_t *expect, const json_t *reply_retur
                                  struct err *why);
 
 /* The QMP command (static) whose return the expectation reads: "query-status", ...; NULL for
- * "any" and for an unknown kind; for "chain", which reads three, EXPECT_QUERY_CHAIN. */
+ * "any" and for an unknown kind; for those that read several, EXPECT_QUERY_CHAIN and EXPECT_QUERY_FIT. */
 const char *expect_query(const json_t *expect);
+
+/* new: what is to be asked, in order: [{execute, arguments?, as?}].  Where there is an "as", the answers
+ * are given to expect_check() as members of an object (null for one that failed). */
+json_t *expect_queries(const json_t *expect);
+
+/* Is what a "no" says a refusal with a reason of its own, and no failure of QEMU's? */
+bool expect_is_refusal(const struct err *why);
 
 #endif

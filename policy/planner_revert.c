@@ -10,6 +10,7 @@
 
 #include "policy/config_args.h"
 #include "policy/disks.h"
+#include "policy/fit.h"
 #include "policy/overlay.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
@@ -17,6 +18,7 @@
 #include "policy/planner_revert_internal.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
+#include "policy/settings.h"
 #include "policy/state.h"
 
 /* How long the guest stands still for a second QEMU that does not answer any more. */
@@ -138,6 +140,7 @@ static void revert_load(struct revert *revert)
                                          expect_status("prelaunch", NULL)));
         return;
     }
+    plan_add(revert->plan, step_wait("check-fit", "next", NULL, fit_expect(revert->snapshot)));
     /* A disk that both processes have open is locked by the first one until it ends. */
     if (revert->excluded)
         plan_add(revert->plan,
@@ -164,6 +167,7 @@ static void revert_switch(struct revert *revert)
     bool running = strcmp(world_status(revert->world), "running") == 0;
     json_t *step;
 
+    plan_add(revert->plan, step_deed("settings-carry", NULL, settings_of(revert->world)));
     step = step_deed("clients-hold", NULL, json_object());
     step_undo(step, step_deed("clients-release", NULL, json_object()));
     plan_add(revert->plan, step);
@@ -195,9 +199,12 @@ static void revert_bind_late(struct revert *revert)
 
 static void revert_go_on(struct revert *revert)
 {
+    int version[2];
+
+    fit_version(revert->world, version);
     if (strcmp(revert->target, "running") == 0)
         plan_add(revert->plan, planner_cont());
-    else if (revert->memory && revert->world->version[0] >= 10)
+    else if (revert->memory && version[0] >= 10)
         /* 7.2 has opened the images at the end of the load, 10.0 waits for cont or for this. */
         plan_add(revert->plan,
                  step_lenient(step_command("activate", "qemu", NULL, "blockdev-set-active",
@@ -231,6 +238,8 @@ static bool revert_plan(struct revert *revert, const json_t *request, struct err
         !disks_check_all(revert->world, revert->after, err))
         return false;
     revert_choose_target(revert, request);
+    if (revert->memory && !fit_check_program(revert->world, revert->snapshot, err))
+        return false;
     if (!revert_parse_args(revert, err) || !revert_check_excluded(revert, err))
         return false;
     revert->plan = plan_new("snapshot-revert", revert->name);

@@ -8,6 +8,7 @@
 #include "policy/args_nodes.h"
 #include "policy/config_args.h"
 #include "policy/disks.h"
+#include "policy/fit.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
@@ -103,11 +104,16 @@ static struct args *revert_user_args(const struct revert *revert, struct err *er
 bool revert_parse_args(struct revert *revert, struct err *err)
 {
     const json_t *config = json_object_get(revert->snapshot, "config");
+    const char *machine = fit_machine(revert->world, revert->snapshot);
     struct args *args = revert_user_args(revert, err);
+    int version[2];
 
     if (!args)
         return false;
-    revert->args = config_args(args, config, world_is_typed(revert->world), false, err);
+    fit_version(revert->world, version);
+    if (machine)
+        args_set_machine(args, machine);
+    revert->args = config_args(args, config, world_is_typed(version), false, err);
     args_free(args);
     if (err->set && json_array_size(config) > 0) {
         err_prefix(err, "Snapshot '%s'", revert->name);

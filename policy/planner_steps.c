@@ -7,6 +7,7 @@
 
 #include "policy/config.h"
 #include "policy/config_args.h"
+#include "policy/fit.h"
 #include "policy/plan.h"
 #include "policy/state.h"
 
@@ -261,5 +262,6 @@ json_t *planner_snapshot(const struct world *world, const json_t *state, const c
 
     if (!snapshot)
         abort();
+    fit_record(world, snapshot);
     return snapshot;
 }

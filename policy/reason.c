@@ -21,6 +21,7 @@ const struct reason_row reason_table[] = {
     { REASON_FILE_UNUSABLE, "a file cannot be created, opened, read or written" },
     { REASON_IMAGE_CHANGED, "a frozen image was replaced or written to behind the proxy's back" },
     { REASON_JOB_RUNNING, "another job of QEMU works on the disks" },
+    { REASON_MACHINE_MISMATCH, "the QEMU that would load the memory is not the machine that saved it" },
     { REASON_MEMORY_CHANGED, "the saved memory is cut short or altered" },
     { REASON_MEMORY_MISSING, "the saved memory is missing, or the snapshot has none" },
     { REASON_METHOD_UNAVAILABLE, "the method cannot be used here" },
@@ -39,6 +40,7 @@ const struct reason_row reason_table[] = {
     { REASON_UNSAVED_STATE, "what was written since the last snapshot would be lost" },
     { REASON_UNSUPPORTED_ARGUMENT, "an argument of QEMU's command line rules snapshots out" },
     { REASON_UNSUPPORTED_DISK, "a disk is of a kind that cannot be snapshotted" },
+    { REASON_VERSION_MISMATCH, "the QEMU that would load the memory is older than the one that saved it" },
     { REASON_WRONG_STATE, "the VM is not in a state in which this can be done" },
     { NULL, NULL },
 };

@@ -24,6 +24,7 @@
 #define REASON_FILE_UNUSABLE "file-unusable"
 #define REASON_IMAGE_CHANGED "image-changed"
 #define REASON_JOB_RUNNING "job-running"
+#define REASON_MACHINE_MISMATCH "machine-mismatch"
 #define REASON_MEMORY_CHANGED "memory-changed"
 #define REASON_MEMORY_MISSING "memory-missing"
 #define REASON_METHOD_UNAVAILABLE "method-unavailable"
@@ -42,6 +43,7 @@
 #define REASON_UNSAVED_STATE "unsaved-state"
 #define REASON_UNSUPPORTED_ARGUMENT "unsupported-argument"
 #define REASON_UNSUPPORTED_DISK "unsupported-disk"
+#define REASON_VERSION_MISMATCH "version-mismatch"
 #define REASON_WRONG_STATE "wrong-state"
 
 struct reason_row {

@@ -13,7 +13,7 @@
  *   layers     id  -> { path, real, format, parent: layer|null, node?, foreign?, base?, copied?,
  *              observed?, size, backing?, print? }
  *   snapshots  [ { name, parent|null, description?, created, run-state, origin, memory?, disks:
- *                { key -> layer }, devices?: { key -> { device, qdev } }, args, config, qemu,
+ *                { key -> layer }, devices?: { key -> { device, qdev } }, args, config, qemu, fit?,
  *                deleting?, damaged? } ], oldest first
  *
  * A layer is one image file of a chain.  path is how QEMU is told to open it (it may be relative to
@@ -24,6 +24,8 @@
  * observed marks an overlay that a client made.  backing is the string by which a layer's header names
  * the one below, where it is not the one that we would have written (overlay.h).
  * print is the fingerprint of a frozen layer: { size, mtime, dev, ino } (nanoseconds; mtime is text).
+ * qemu ([major, minor, micro]; the last is missing in older records) and fit say which QEMU has made the
+ * snapshot, as what machine (fit.h).
  * A layer that a snapshot names is frozen: nothing writes to it.  Where a client's own block job did,
  * damaged (text) says so, and the snapshot can only be deleted.
  *

@@ -53,9 +53,9 @@ const struct args *world_command_line(const struct world *world)
     return world->args_now ? world->args_now : world->args;
 }
 
-bool world_is_typed(const struct world *world)
+bool world_is_typed(const int version[2])
 {
-    return world->version[0] > 9 || (world->version[0] == 9 && world->version[1] >= 2);
+    return version[0] > 9 || (version[0] == 9 && version[1] >= 2);
 }
 
 void world_take_config(struct world *world, const json_t *config)
@@ -64,7 +64,7 @@ void world_take_config(struct world *world, const json_t *config)
     struct err err = ERR_INIT;
 
     if (world->args && json_array_size(now) > 0) {
-        world->args_now = config_args(world->args, now, world_is_typed(world), true, &err);
+        world->args_now = config_args(world->args, now, world_is_typed(world->version), true, &err);
         world->args_now_disks = calloc(1, sizeof(*world->args_now_disks));
         if (!world->args_now_disks)
             abort();
@@ -101,6 +101,8 @@ void world_clear(struct world *world)
     json_decref(world->files);
     json_decref(world->rooms);
     json_decref(world->open);
+    json_decref(world->fit);
+    json_decref(world->program);
     memset(world, 0, sizeof(*world));
 }
 

@@ -14,6 +14,8 @@
  * one) }.
  * rooms: folder -> { free: bytes, writable: bool }, for folders in which files will be created.
  * open: "DEV:INO" -> true, for every file that the QEMU process has open; NULL: that cannot be told.
+ * fit, program: the facts of policy/fit.h, of the VM as it is and of the program that a revert would
+ * start; NULL: not known.
  */
 #ifndef POLICY_WORLD_H
 #define POLICY_WORLD_H
@@ -55,6 +57,7 @@ struct world {
     json_t *devices;                /* id -> true, of the devices that have one; NULL: not known */
     json_t *places;                 /* of those that clients added: id -> { property: value } */
     json_t *files, *rooms, *open;
+    json_t *fit, *program;
 };
 
 /* Can QEMU save its memory?  Refuses with what it says is in the way. */
@@ -71,8 +74,8 @@ const struct args *world_command_line(const struct world *world);
 /* Asks what config says of the VM as it is: args_now and args_disks are set.  devices and places are there. */
 void world_take_config(struct world *world, const json_t *config);
 
-/* Has QEMU 9.2 or newer: the types of device_add are checked (config_args.h). */
-bool world_is_typed(const struct world *world);
+/* 9.2 or newer: the types of device_add are checked (config_args.h). */
+bool world_is_typed(const int version[2]);
 
 /* borrowed: the entry of a file, NULL when nothing is there. */
 const json_t *world_file(const struct world *world, const char *path);

@@ -10,6 +10,7 @@
 #include "policy/planner.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "proxy/collect_fit.h"
 #include "proxy/collect_places.h"
 #include "proxy/deeds.h"
 #include "proxy/jobs.h"
@@ -23,26 +24,31 @@ enum collect_query {
     COLLECT_NODES,
     COLLECT_GRAPH,
     COLLECT_JOBS,
-    COLLECT_MEMORY,
     COLLECT_CAPABILITIES,
     COLLECT_PARAMETERS,
     COLLECT_MIGRATION,
     COLLECT_DEVICES,
-    COLLECT__COUNT
+    COLLECT_FIT,                /* the first of fit_queries */
+    COLLECT__COUNT = COLLECT_FIT + FIT_QUERIES
 };
 
-static const char *const collect_query_name[COLLECT__COUNT] = {
+static const char *const collect_query_names[COLLECT_FIT] = {
     [COLLECT_STATUS] = "query-status",
     [COLLECT_BLOCKS] = "query-block",
     [COLLECT_NODES] = "query-named-block-nodes",
     [COLLECT_GRAPH] = "x-debug-query-block-graph",
     [COLLECT_JOBS] = "query-jobs",
-    [COLLECT_MEMORY] = "query-memory-size-summary",
     [COLLECT_CAPABILITIES] = "query-migrate-capabilities",
     [COLLECT_PARAMETERS] = "query-migrate-parameters",
     [COLLECT_MIGRATION] = "query-migrate",
     [COLLECT_DEVICES] = "qom-list",
 };
+
+static const char *collect_query_name(enum collect_query query)
+{
+    return query >= COLLECT_FIT ? fit_queries[query - COLLECT_FIT].execute
+                                : collect_query_names[query];
+}
 
 struct collect_slot {
     struct collect *collect;
@@ -55,6 +61,7 @@ struct collect {
     collect_cb *cb;
     void *arg;
     struct world world;
+    json_t *program_of;         /* the snapshot whose program is looked at, or NULL */
     json_t *answers[COLLECT__COUNT];
     struct collect_slot slots[COLLECT__COUNT];
     unsigned outstanding;
@@ -71,6 +78,7 @@ static void collect_free(struct collect *collect)
     if (collect->watchdog)
         event_free(collect->watchdog);
     world_clear(&collect->world);
+    json_decref(collect->program_of);
     json_decref(collect->state);
     err_clear(&collect->err);
     free(collect);
@@ -185,6 +193,7 @@ static void collect_files_cb(void *arg, bool ok, json_t *result, struct err *err
     collect->world.rooms = json_incref(json_object_get(result, "rooms"));
     collect->world.open = json_incref(json_object_get(result, "open"));
     collect_doubt_open(&collect->world);
+    collect_fit_program(&collect->world, json_object_get(result, "program"));
     more = collect_more_folders(collect->world.files);
     worker_run(collect->daemon->worker, deed_inspect, more, collect_rooms_cb, collect);
     json_decref(more);
@@ -196,19 +205,9 @@ static void collect_inspect(struct collect *collect)
 
     if (collect->world.graph && vm_has_process(collect->daemon->vm))
         json_object_set_new(paths, "pid", json_integer(vm_pid(collect->daemon->vm)));
+    collect_fit_ask(&collect->world, collect->program_of, paths);
     worker_run(collect->daemon->worker, deed_inspect, paths, collect_files_cb, collect);
     json_decref(paths);
-}
-
-static void collect_version(struct collect *collect)
-{
-    json_t *greeting = json_loads(link_greeting(vm_main(collect->daemon->vm)), 0, NULL);
-    const json_t *qemu = json_object_get(
-        json_object_get(json_object_get(greeting, "QMP"), "version"), "qemu");
-
-    collect->world.version[0] = (int)json_integer_value(json_object_get(qemu, "major"));
-    collect->world.version[1] = (int)json_integer_value(json_object_get(qemu, "minor"));
-    json_decref(greeting);
 }
 
 static void collect_answers(struct collect *collect);
@@ -254,12 +253,11 @@ static void collect_answers(struct collect *collect)
     }
     world->status = json_incref(collect->answers[COLLECT_STATUS]);
     world->jobs = json_incref(collect->answers[COLLECT_JOBS]);
-    world->memory_size = json_incref(collect->answers[COLLECT_MEMORY]);
     world->parameters = json_incref(collect->answers[COLLECT_PARAMETERS]);
     world->migration = json_incref(collect->answers[COLLECT_MIGRATION]);
     world->capabilities = world_read_capabilities(collect->answers[COLLECT_CAPABILITIES]);
     world->devices = world_read_devices(collect->answers[COLLECT_DEVICES]);
-    collect_version(collect);
+    collect_fit(world, &collect->answers[COLLECT_FIT]);
     world_take_config(world, json_object_get(collect->state, "config"));
     collect_inspect(collect);
 }
@@ -270,11 +268,12 @@ static void collect_ask(struct collect *collect, enum collect_query query)
 {
     json_t *arguments = query == COLLECT_NODES     ? json_pack("{s:b}", "flat", 1)
                         : query == COLLECT_DEVICES ? json_pack("{s:s}", "path", EXPECT_DEVICES)
-                                                   : NULL;
+                        : query >= COLLECT_FIT
+                            ? fit_query_arguments(&fit_queries[query - COLLECT_FIT]) : NULL;
 
     collect->outstanding++;
     collect->slots[query] = (struct collect_slot){ collect, query };
-    link_send_command(vm_main(collect->daemon->vm), collect_query_name[query], arguments, -1,
+    link_send_command(vm_main(collect->daemon->vm), collect_query_name(query), arguments, -1,
                       collect_answer_cb, &collect->slots[query]);
     json_decref(arguments);
 }
@@ -319,9 +318,11 @@ static void collect_answer_cb(void *arg, enum link_answer answer, const char *te
     (void)len;
     if (answer == ANSWER_ERROR && slot->query == COLLECT_DEVICES)
         value = json_array(); /* 7.2 has no such place before the first device of that kind */
+    else if (answer == ANSWER_ERROR && slot->query >= COLLECT_FIT)
+        value = json_null(); /* this machine cannot say */
     if (!value && !collect->err.set)
         err_set(&collect->err, REASON_UNEXPECTED_ANSWER, "QEMU did not answer %s",
-                collect_query_name[slot->query]);
+                collect_query_name(slot->query));
     collect->answers[slot->query] = value;
     collect->outstanding--;
     if (slot->query == COLLECT_JOBS && !collect->err.set && !collect->cancelled &&
@@ -375,4 +376,9 @@ struct collect *collect_start(struct daemon *daemon, const json_t *state, bool w
 void collect_cancel(struct collect *collect)
 {
     collect->cancelled = true;
+}
+
+void collect_program(struct collect *collect, const json_t *snapshot)
+{
+    collect->program_of = json_incref((json_t *)snapshot);
 }

@@ -19,6 +19,8 @@ typedef void collect_cb(void *arg, bool ok, struct world *world, struct err *err
 /* with_qemu false: the files and folders only, for a start. */
 struct collect *collect_start(struct daemon *daemon, const json_t *state, bool with_qemu,
                               collect_cb *cb, void *arg);
+/* Right behind that: what the program is that would start for this snapshot (world.program). */
+void collect_program(struct collect *collect, const json_t *snapshot);
 /* No callback will come. */
 void collect_cancel(struct collect *collect);
 

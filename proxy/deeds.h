@@ -16,7 +16,8 @@
  *   file-sync       { file }                        it is on the disk
  *   file-remove     { file }
  *   files-remove    { files: [path] }               all of them, then the first error
- *   inspect         { files: [path], folders: [path], pid? } -> { files, rooms, open? }   (policy/world.h)
+ *   inspect         { files: [path], folders: [path], pid?, program? } -> { files, rooms, open?, program? }
+ *                   (policy/world.h; program: program.h)
  *   preflight       { steps }                       would the plan's new files find their place?
  */
 #ifndef PROXY_DEEDS_H

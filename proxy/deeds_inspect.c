@@ -15,6 +15,7 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/deeds.h"
+#include "proxy/program.h"
 #include "proxy/durable.h"
 
 /* Reads the header; a file whose first bytes are not qcow2's is raw. */
@@ -133,6 +134,7 @@ static json_t *inspect_open(long pid)
 
 bool deed_inspect(const json_t *args, json_t **result, struct err *err)
 {
+    const json_t *program = json_object_get(args, "program");
     json_t *files = json_object(), *rooms = json_object();
     json_t *path;
     size_t i;
@@ -142,8 +144,9 @@ bool deed_inspect(const json_t *args, json_t **result, struct err *err)
         json_object_set_new(files, json_string_value(path), inspect_file(json_string_value(path)));
     json_array_foreach(json_object_get(args, "folders"), i, path)
         json_object_set_new(rooms, json_string_value(path), inspect_room(json_string_value(path)));
-    *result = json_pack("{s:o, s:o, s:o*}", "files", files, "rooms", rooms, "open",
-                        inspect_open((long)json_integer_value(json_object_get(args, "pid"))));
+    *result = json_pack("{s:o, s:o, s:o*, s:o*}", "files", files, "rooms", rooms, "open",
+                        inspect_open((long)json_integer_value(json_object_get(args, "pid"))),
+                        "program", program ? program_look(program) : NULL);
     return true;
 }
 

@@ -16,6 +16,7 @@ static void operation_destroy(struct operation *op)
 {
     if (op->collect)
         collect_cancel(op->collect);
+    settings_carry_free(op->carry);
     runner_free(op->runner);
     world_clear(&op->world);
     event_free(op->start);

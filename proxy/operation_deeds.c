@@ -70,6 +70,25 @@ static void deed_vm_cb(void *arg, bool ok, struct err *err)
         deed_finish(op, ok, err);
 }
 
+static void deed_carried_cb(void *arg, bool ok, struct err *err)
+{
+    struct operation *op = arg;
+    struct err mine = ERR_INIT;
+
+    if (!ok)
+        err_move(&mine, err);
+    settings_carry_free(op->carry);
+    op->carry = NULL;
+    deed_finish(op, ok, &mine);
+    err_clear(&mine);
+}
+
+static void deed_carry_settings(struct operation *op, const json_t *args)
+{
+    op->carry = settings_carry_new(op->daemon->base, vm_next(op->daemon->vm), args, deed_carried_cb,
+                                   op);
+}
+
 static void deed_start_process(struct operation *op, const json_t *args)
 {
     const json_t *words = json_object_get(args, "argv");
@@ -111,6 +130,8 @@ static bool deed_at_once(struct operation *op, const char *name, const json_t *a
     }
     if (strcmp(name, "commit") == 0) /* the last look before the first QEMU is ended */
         return vm_check_next(daemon->vm, err);
+    if (strcmp(name, "settings-carry") == 0)
+        return vm_check_next(daemon->vm, err);  /* it has gone */
     if (strcmp(name, "adopt-cancel") == 0) {
         json_object_set_new(op->plan, "adopt", json_false());
         return runner_write_journal(op->runner, err);
@@ -191,6 +212,8 @@ void operation_deed(void *arg, struct runner *runner, const json_t *step, runner
         deed_in_worker(op, fn, step);
     } else if (strcmp(name, "process-start") == 0) {
         deed_start_process(op, args);
+    } else if (strcmp(name, "settings-carry") == 0 && vm_next(op->daemon->vm)) {
+        deed_carry_settings(op, args);
     } else if (strcmp(name, "process-discard") == 0) {
         vm_discard_next(op->daemon->vm, deed_vm_cb, op);
     } else if (strcmp(name, "process-end") == 0) {

@@ -11,6 +11,7 @@
 #include "proxy/jobs.h"
 #include "proxy/operation.h"
 #include "proxy/runner.h"
+#include "proxy/settings_carry.h"
 
 enum operation_stage {
     STAGE_MAIN,
@@ -46,6 +47,7 @@ struct operation {
     runner_deed_cb *deed_done;
     struct event *deed_timer;
     long long deed_deadline;
+    struct settings_carry *carry;
 };
 
 /* The operation's job; NULL before it is one, and after it was dismissed. */

@@ -363,6 +363,7 @@ static bool operation_waits(struct operation *op)
 void operation_start_cb(evutil_socket_t fd, short what, void *arg)
 {
     struct operation *op = arg;
+    const json_t *snapshot;
 
     (void)fd;
     (void)what;
@@ -377,5 +378,9 @@ void operation_start_cb(evutil_socket_t fd, short what, void *arg)
     }
     op->collect = collect_start(op->daemon, op->daemon->store->state, true, operation_collected,
                                 op);
+    snapshot = state_snapshot(op->daemon->store->state, state_str(op->request, "name"));
+    if (snapshot && strcmp(op->kind, "snapshot-revert") == 0 &&
+        (op->stage == STAGE_MAIN || op->stage == STAGE_SAVE_AS))
+        collect_program(op->collect, snapshot);
 }
 

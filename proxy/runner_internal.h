@@ -8,9 +8,6 @@
 
 #include "proxy/runner.h"
 
-/* Queries that a "chain" expectation needs. */
-#define RUNNER_QUERIES 3
-
 enum runner_phase {
     RUNNER_IDLE,
     RUNNER_ACTING,

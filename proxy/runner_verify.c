@@ -77,10 +77,31 @@ static void runner_verdict(struct runner *runner, const json_t *reply)
         if (runner->poll_ms < RUNNER_POLL_MAX_MS)
             runner->poll_ms *= 2;
         return;
-    } else {
+    } else if (!expect_is_refusal(&err)) {
         err.reason = REASON_QEMU_FAILED;
     }
     runner_fail(runner, &err);
+}
+
+/* new: the answers as the expectation wants them. */
+static json_t *runner_whole(const struct runner *runner)
+{
+    const json_t *expect = json_object_get(runner_current(runner), "expect");
+    const json_t *first = json_array_get(runner->replies, 0);
+    json_t *queries = expect_queries(expect), *query, *whole = NULL;
+    size_t i;
+
+    if (json_is_array(first) && strcmp(expect_query(expect), "query-jobs") == 0)
+        whole = runner_jobs(runner, expect, first);
+    else if (!state_str(json_array_get(queries, 0), "as"))
+        whole = json_incref((json_t *)first);
+    else
+        whole = json_object();
+    json_array_foreach(queries, i, query)
+        if (state_str(query, "as"))
+            json_object_set(whole, state_str(query, "as"), json_array_get(runner->replies, i));
+    json_decref(queries);
+    return whole;
 }
 
 /* One answer of a verification; the last one brings the verdict. */
@@ -88,7 +109,6 @@ static void runner_query_cb(void *arg, enum link_answer answer, const char *text
                             const struct message_reply *reply)
 {
     struct runner *runner = arg;
-    static const char *const members[RUNNER_QUERIES] = { "nodes", "blocks", "graph" };
     struct err err = ERR_INIT;
     json_t *whole;
 
@@ -100,19 +120,7 @@ static void runner_query_cb(void *arg, enum link_answer answer, const char *text
     json_array_append_new(runner->replies, whole ? whole : json_null());
     if (--runner->outstanding > 0)
         return;
-    if (json_array_size(runner->replies) == 1) {
-        const json_t *expect = json_object_get(runner_current(runner), "expect");
-
-        whole = json_incref(json_array_get(runner->replies, 0));
-        if (json_is_array(whole) && strcmp(expect_query(expect), "query-jobs") == 0) {
-            json_decref(whole);
-            whole = runner_jobs(runner, expect, json_array_get(runner->replies, 0));
-        }
-    } else {
-        whole = json_object();
-        for (size_t i = 0; i < RUNNER_QUERIES; i++)
-            json_object_set(whole, members[i], json_array_get(runner->replies, i));
-    }
+    whole = runner_whole(runner);
     if (json_is_null(whole)) {
         if (runner->refusal.set)
             runner_take_refusal(runner, &err);
@@ -130,40 +138,30 @@ void runner_verify(struct runner *runner)
     const json_t *step = runner_current(runner);
     const json_t *expect = json_object_get(step, "expect");
     struct link *link = runner->env->link(runner->arg, state_str(step, "on"));
-    const char *query = expect_query(expect);
+    json_t *queries, *query;
     struct err err = ERR_INIT;
+    size_t i;
 
     if (!link || !link_ready(link)) {
         err_set(&err, REASON_QEMU_FAILED, "QEMU ended during '%s'", state_str(step, "step"));
         runner_fail(runner, &err);
         return;
     }
-    if (!query) {
-        runner_verdict(runner, json_object_get(step, "expect"));
+    queries = expect_queries(expect);
+    if (json_array_size(queries) == 0) {
+        json_decref(queries);
+        runner_verdict(runner, expect);
         return;
     }
     runner->phase = RUNNER_VERIFYING;
     json_decref(runner->replies);
     runner->replies = json_array();
     runner_watch(runner);
-    if (strcmp(query, "chain") == 0) {
-        json_t *flat = json_pack("{s:b}", "flat", 1);
-
-        runner->outstanding = RUNNER_QUERIES;
-        link_send_command(link, "query-named-block-nodes", flat, -1, runner_query_cb, runner);
-        link_send_command(link, "query-block", NULL, -1, runner_query_cb, runner);
-        link_send_command(link, "x-debug-query-block-graph", NULL, -1, runner_query_cb, runner);
-        json_decref(flat);
-    } else {
-        json_t *arguments = strcmp(query, "query-named-block-nodes") == 0
-                                ? json_pack("{s:b}", "flat", 1)
-                            : strcmp(query, "qom-list") == 0
-                                ? json_pack("{s:s}", "path", EXPECT_DEVICES) : NULL;
-
-        runner->outstanding = 1;
-        link_send_command(link, query, arguments, -1, runner_query_cb, runner);
-        json_decref(arguments);
-    }
+    runner->outstanding = (unsigned)json_array_size(queries);
+    json_array_foreach(queries, i, query)
+        link_send_command(link, state_str(query, "execute"), json_object_get(query, "arguments"), -1,
+                          runner_query_cb, runner);
+    json_decref(queries);
 }
 
 void runner_poll_soon(struct runner *runner)

@@ -13,6 +13,7 @@ the build folder), ORACLE_ACCEL (default tcg).
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -39,9 +40,9 @@ PROXY_BIN = _program("QMP_PROXY_BIN", "qmp-proxy")
 SNAPSHOT_BIN = _program("QMP_SNAPSHOT_BIN", "qmp-snapshot")
 
 
-def qemu_version():
+def qemu_version(program=QEMU):
     """(7, 2, 22) of the QEMU under test."""
-    text = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     return tuple(int(n) for n in re.search(r"version (\d+)\.(\d+)\.(\d+)", text).groups())
 
 
@@ -51,6 +52,17 @@ def state_of(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
         return None
+
+
+def qemu_pair():
+    """{version: program} of the oldest and the newest QEMU at hand: the one under test, the installed
+    one, and what scripts/qemu10 has unpacked before; one entry when they are of one version."""
+    cache = Path(os.environ.get("QMP_PROXY_CACHE") or
+                 Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qmp-proxy")
+    programs = {shutil.which(program) for program in
+                (QEMU, "qemu-system-x86_64", *cache.glob("qemu10-*/bin/qemu-system-x86_64"))}
+    found = {qemu_version(program): program for program in programs if program}
+    return {version: found[version] for version in (min(found), max(found))}
 
 
 def ended(pid):

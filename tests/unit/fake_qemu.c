@@ -150,6 +150,9 @@ static json_t *fake_jobs(struct fake_qemu *fake)
 
 static json_t *fake_query(struct fake_qemu *fake, const char *execute)
 {
+    if (strcmp(execute, "query-version") == 0)
+        return json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", 7, "minor", 2, "micro", 0,
+                         "package", "");
     if (strcmp(execute, "query-status") == 0)
         return json_pack("{s:O}", "status", fake_member(fake, "status"));
     if (strcmp(execute, "query-named-block-nodes") == 0)
@@ -237,6 +240,7 @@ static void fake_message(struct fake_qemu *fake, const json_t *message)
 
     assert_non_null(execute);
     if (strncmp(execute, "query-", 6) != 0 && strncmp(execute, "x-debug-", 8) != 0 &&
+        strncmp(execute, "qom-", 4) != 0 &&
         strcmp(execute, "qmp_capabilities") != 0) {
         fake_command(fake, execute, message);
         return;

@@ -33,9 +33,10 @@ static void second_process_is_verified_before_the_first_ends(void **state)
     char *words = world_words(plan);
 
     (void)state;
-    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
-                       "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
-                       "process-end process-switch cont clients-release state-write files-remove?");
+    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* check-fit getfd "
+                       "migrate-incoming loaded check-disks settings-carry clients-hold* stop* "
+                       "check-next commit! process-end process-switch cont clients-release "
+                       "state-write files-remove?");
     assert_string_equal(state_str(plan, "method"), "respawn");
     assert_string_equal(state_str(plan, "run-state"), "running");
     assert_has(words, "/i/a.vm-8.qcow2");
@@ -130,10 +131,9 @@ static void run_state_is_the_saved_one_or_the_wanted_one(void **state)
         plan = world_plan(world, planner_revert, rows[i].wanted ? request : S1);
         assert_string_equal(state_str(plan, "run-state"), rows[i].target);
         snprintf(steps, sizeof(steps), "%soverlay-create* overlay-create* process-start* %s "
-                 "check-disks clients-hold* check-next commit! process-end process-switch %s%s"
-                 "clients-release "
-                 "state-write files-remove?", rows[i].loads ? "memory-check " : "",
-                 rows[i].loads ? "getfd migrate-incoming loaded" : "started",
+                 "check-disks settings-carry clients-hold* check-next commit! process-end "
+                 "process-switch %s%sclients-release state-write files-remove?", rows[i].loads ? "memory-check " : "",
+                 rows[i].loads ? "check-fit getfd migrate-incoming loaded" : "started",
                  rows[i].last ? rows[i].last : "", rows[i].last ? " " : "");
         assert_steps(plan, steps);
         json_decref(plan);
@@ -152,9 +152,8 @@ static void snapshot_without_memory_boots_on_its_disks(void **state)
     json_decref(plan);
     plan = world_plan(world, planner_revert, S1);
     assert_steps(plan, "overlay-create* overlay-create* process-start* started check-disks "
-                       "clients-hold* stop* check-next commit! process-end process-switch cont "
-                       "clients-release "
-                       "state-write files-remove?");
+                       "settings-carry clients-hold* stop* check-next commit! process-end "
+                       "process-switch cont clients-release state-write files-remove?");
     words = world_words(plan);
     assert_has(words, "-S");
     assert_null(strstr(words, "-incoming"));
@@ -175,9 +174,9 @@ static void later_qemus_activate_their_images_by_hand(void **state)
     (void)state;
     world->w.version[0] = 10;
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true, 'state': 'paused'}");
-    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
-                       "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
-                       "process-end process-switch activate? clients-release state-write "
+    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* check-fit getfd "
+                       "migrate-incoming loaded check-disks settings-carry clients-hold* stop* "
+                       "check-next commit! process-end process-switch activate? clients-release state-write "
                        "files-remove?");
     json_decref(plan);
     world_free(world);
@@ -198,9 +197,9 @@ static void exclusive_resources_are_bound_late(void **state)
                       "-chardev socket,id=c,path=/s,server=on -device virtserialport,chardev=c");
     world_create(world, "s1");
     plan = world_plan(world, planner_revert, S1);
-    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* getfd "
-                       "migrate-incoming loaded check-disks clients-hold* stop* check-next commit! "
-                       "process-end process-switch bind? socket-move? cont clients-release "
+    assert_steps(plan, "memory-check overlay-create* overlay-create* process-start* check-fit getfd "
+                       "migrate-incoming loaded check-disks settings-carry clients-hold* stop* "
+                       "check-next commit! process-end process-switch bind? socket-move? cont clients-release "
                        "state-write files-remove?");
     words = world_words(plan);
     args = json_object_get(plan_step(plan, "socket-move", 0), "args");
