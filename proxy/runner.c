@@ -23,7 +23,8 @@ void runner_later(struct runner *runner, unsigned ms)
 
 void runner_watch(struct runner *runner)
 {
-    struct timeval tv = { .tv_sec = PLAN_TIMEOUT_MS / 1000 };
+    json_int_t ms = json_integer_value(json_object_get(runner_current(runner), "patience"));
+    struct timeval tv = { .tv_sec = (ms > PLAN_TIMEOUT_MS ? ms : PLAN_TIMEOUT_MS) / 1000 };
 
     event_add(runner->watchdog, &tv);
 }
@@ -178,7 +179,7 @@ static void runner_step(struct runner *runner)
         runner_end(runner, runner->undoing ? RUNNER_UNDONE : RUNNER_DONE);
         return;
     }
-    runner->accepted = false;
+    runner->accepted = runner->probing = false;
     if (runner->cancelled && !runner->undoing && !runner->committed && !runner->forward) {
         struct err err = ERR_INIT;
 
@@ -188,7 +189,10 @@ static void runner_step(struct runner *runner)
     }
     log_debug("step %s", state_str(step, "step"));
     err_clear(&runner->refusal);
-    if (json_object_get(step, "command")) {
+    if (json_object_get(step, "needs")) {
+        runner->probing = true;
+        runner_begin_verify(runner);
+    } else if (json_object_get(step, "command")) {
         runner_command(runner, step);
     } else if (json_object_get(step, "args")) {
         runner->phase = RUNNER_ACTING;

@@ -9,6 +9,7 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/durable.h"
+#include "proxy/log.h"
 #include "proxy/runner_internal.h"
 
 /* The human monitor says in words what went wrong, and nothing when all is well; a debugger that is
@@ -138,4 +139,26 @@ void runner_command(struct runner *runner, const json_t *step)
     }
     if (fd >= 0)
         close(fd);
+}
+
+void runner_probed(struct runner *runner, const json_t *reply)
+{
+    const json_t *step = runner_current(runner);
+    struct err err = ERR_INIT;
+
+    runner->probing = false;
+    if (expect_check(json_object_get(step, "expect"), reply, &err) == EXPECT_YES) {
+        log_debug("step %s: it is so already", state_str(step, "step"));
+        runner->accepted = true;
+        runner_step_done(runner);
+        return;
+    }
+    err_clear(&err);
+    if (expect_check(json_object_get(step, "needs"), reply, &err) == EXPECT_YES) {
+        runner_command(runner, step);
+        return;
+    }
+    if (!err.set)
+        err_set(&err, REASON_QEMU_FAILED, "QEMU is not as '%s' needs it", state_str(step, "step"));
+    runner_fail(runner, &err);
 }

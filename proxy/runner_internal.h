@@ -32,6 +32,7 @@ struct runner {
     bool undoing, committed, cancelled;
     bool forward;               /* a step was done that cannot be taken back */
     enum runner_phase phase;
+    bool probing;               /* may the step's command go out, must it? (step_needs()) */
     bool accepted;              /* the step's action was not refused */
     unsigned tries;
     struct err err;             /* why it is being undone */
@@ -51,8 +52,9 @@ struct runner {
     struct event *watchdog;     /* an answer does not come */
 };
 
-/* Sends the current step's command. */
+/* Sends the current step's command; or, where it needs something, does so if that answer allows it. */
 void runner_command(struct runner *runner, const json_t *step);
+void runner_probed(struct runner *runner, const json_t *reply);
 runner_deed_cb runner_deed_done;
 /* The current step may have moved data, as far as is known. */
 void runner_note_moved(struct runner *runner);
