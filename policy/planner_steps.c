@@ -13,6 +13,9 @@
 /* Faster than any disk, and small enough for a size_t of 32 bits and a double of QEMU's. */
 #define PLANNER_BANDWIDTH ((json_int_t)1 << 40)
 
+/* What the devices' state may take beside RAM. */
+#define PLANNER_DEVICE_ROOM ((json_int_t)16 << 20)
+
 json_t *expect_disk(const struct graph_disk *disk, const char *node)
 {
     bool named = disk->device[0] != '\0';
@@ -170,6 +173,39 @@ json_t *planner_freeze_step(const json_t *state, const json_t *layers)
         json_object_set(files, json_string_value(id),
                         json_object_get(state_layer(state, json_string_value(id)), "real"));
     return step_deed("layers-freeze", NULL, json_pack("{s:o}", "layers", files));
+}
+
+json_int_t planner_ram_bytes(const struct world *world)
+{
+    return json_integer_value(json_object_get(world->memory_size, "base-memory")) +
+           json_integer_value(json_object_get(world->memory_size, "plugged-memory"));
+}
+
+json_int_t planner_memory_bytes(const struct world *world)
+{
+    return planner_ram_bytes(world) + PLANNER_DEVICE_ROOM;
+}
+
+static int planner_compare_ids(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+json_t *planner_device_ids(const struct world *world)
+{
+    size_t n = json_object_size(world->devices), i = 0;
+    const char **ids = calloc(n + 1, sizeof(*ids)), *id;
+    json_t *list = json_array(), *there;
+
+    if (!ids)
+        abort();
+    json_object_foreach(world->devices, id, there)
+        ids[i++] = id;
+    qsort(ids, n, sizeof(*ids), planner_compare_ids);
+    for (i = 0; i < n; i++)
+        json_array_append_new(list, json_string(ids[i]));
+    free(ids);
+    return list;
 }
 
 json_t *planner_args(const struct world *world)

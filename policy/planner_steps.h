@@ -56,6 +56,13 @@ void planner_cover(const json_t *state, json_t *snapshot, const char *key, json_
 /* new: the record of a disk on that layer, from what the snapshot keeps of its device. */
 json_t *planner_disk(const json_t *state, const json_t *device, const char *layer);
 
+/* What the guest has as RAM; what a file of its memory may take: that and a bit for the devices. */
+json_int_t planner_ram_bytes(const struct world *world);
+json_int_t planner_memory_bytes(const struct world *world);
+
+/* new: the ids of the VM's devices, sorted. */
+json_t *planner_device_ids(const struct world *world);
+
 /* new: the user's command line as an array of strings; empty when attached. */
 json_t *planner_args(const struct world *world);
 

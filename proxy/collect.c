@@ -10,6 +10,8 @@
 #include "policy/planner.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "policy/vmstate.h"
+#include "proxy/collect_drives.h"
 #include "proxy/collect_places.h"
 #include "proxy/deeds.h"
 #include "proxy/jobs.h"
@@ -56,7 +58,7 @@ struct collect {
     json_t *answers[COLLECT__COUNT];
     struct collect_slot slots[COLLECT__COUNT];
     unsigned outstanding;
-    bool asked_given;           /* the places of the devices of the command line */
+    bool asked_more;            /* what only the first answers say how to ask for */
     bool cancelled;
     struct event *watchdog;
     struct err err;
@@ -219,19 +221,37 @@ static void collect_place_cb(void *arg)
         collect_answers(collect);
 }
 
-/* Has a device of the command line gone?  Then one asks where the others are; false: not needed. */
-static bool collect_given(struct collect *collect)
+/* Could a snapshot be reverted to in place? */
+static bool collect_has_vmstate(const json_t *state)
 {
+    json_t *snapshot;
+    size_t i;
+
+    json_array_foreach(json_object_get(state, "snapshots"), i, snapshot)
+        if (vmstate_is(json_object_get(snapshot, "memory")))
+            return true;
+    return false;
+}
+
+/* Has a device of the command line gone?  Then one asks where the others are.  False: not needed. */
+static bool collect_more(struct collect *collect)
+{
+    struct link *link = vm_main(collect->daemon->vm);
     json_t *devices, *given;
 
-    if (collect->asked_given || collect->err.set || collect->cancelled ||
-        !vm_main(collect->daemon->vm))
+    if (collect->asked_more || collect->err.set || collect->cancelled || !link)
         return false;
-    collect->asked_given = true;
+    collect->asked_more = true;
     devices = world_read_devices(collect->answers[COLLECT_DEVICES]);
     given = config_given(collect->world.args, devices);
-    collect->outstanding = (unsigned)collect_places(vm_main(collect->daemon->vm), given,
-                                                    collect->world.places, collect_place_cb, collect);
+    collect->outstanding = (unsigned)collect_places(link, given, collect->world.places,
+                                                    collect_place_cb, collect);
+    if (collect_has_vmstate(collect->state)) {
+        collect->world.drives = json_object();
+        collect->outstanding += (unsigned)collect_drives(link, collect->answers[COLLECT_BLOCKS],
+                                                         collect->world.drives, collect_place_cb,
+                                                         collect);
+    }
     json_decref(devices);
     json_decref(given);
     return collect->outstanding > 0;
@@ -241,7 +261,7 @@ static void collect_answers(struct collect *collect)
 {
     struct world *world = &collect->world;
 
-    if (collect_given(collect))
+    if (collect_more(collect))
         return;
     if (!collect->err.set)
         world->graph = graph_new(collect->answers[COLLECT_NODES], collect->answers[COLLECT_BLOCKS],
