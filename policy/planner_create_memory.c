@@ -102,6 +102,7 @@ static void create_prepare_vmstate(struct create *create)
     plan_add(create->plan, vmstate_create(create->memory_file, VMSTATE_DISK_BYTES));
     /* Where QEMU cannot reach the file it refuses here, before the guest is stopped. */
     plan_add(create->plan, vmstate_open("qemu", CREATE_NODE, create->memory_file));
+    planner_capabilities(create->world, create->plan, false);
 }
 
 static void create_vmstate(struct create *create)
@@ -158,6 +159,8 @@ void create_settle_memory(struct create *create)
 {
     if (create->memory == CREATE_STREAM)
         planner_migration_restore(create->world, create->plan, create_in_background(create));
+    else if (create->memory == CREATE_VMSTATE)
+        planner_capabilities_restore(create->world, create->plan, false, false);
 }
 
 void create_record_memory(const struct create *create, json_t *snapshot)

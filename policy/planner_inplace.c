@@ -217,6 +217,7 @@ static void in_place_prepare_memory(struct in_place *at)
     in_place_add(at, vmstate_open("qemu", IN_PLACE_NODE_PRESENT, at->present_file));
     json_array_append_new(at->left, json_string(IN_PLACE_NODE_LOAD));
     json_array_append_new(at->left, json_string(IN_PLACE_NODE_PRESENT));
+    planner_capabilities(at->revert->world, at->revert->plan, false);
 }
 
 static void in_place_keep(struct in_place *at)
@@ -286,6 +287,7 @@ static void in_place_commit(struct in_place *at, json_t *garbage)
         in_place_add(at, planner_cont());
     in_place_add(at, step_deed("clients-release", NULL, json_object()));
     in_place_add(at, step_lenient(vmstate_dismiss("qemu", IN_PLACE_JOB_LOAD)));
+    planner_capabilities_restore(at->revert->world, at->revert->plan, false, true);
     json_array_foreach(at->left, i, node)
         in_place_add(at, step_lenient(planner_close_node(json_string_value(node))));
     for (i = 0; i < 2; i++)

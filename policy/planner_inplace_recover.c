@@ -84,7 +84,7 @@ static void recover_memory(const struct world *world, const json_t *old, json_t 
 
 bool in_place_recover(const struct world *world, const json_t *old, json_t *plan)
 {
-    static const char *const nodes[] = { "hold", "vmstate-open", "blockdev-add" };
+    static const char *const nodes[] = { "migrate-capabilities", "hold", "vmstate-open", "blockdev-add" };
     static const char *const files[] = { "vmstate-create", "overlay-create" };
 
     if (recover_wait(world, plan))

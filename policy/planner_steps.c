@@ -132,11 +132,10 @@ static json_t *planner_bandwidth_step(const char *step, json_int_t bandwidth)
                                   bandwidth));
 }
 
-void planner_migration_settings(const struct world *world, json_t *plan, bool background)
+void planner_capabilities(const struct world *world, json_t *plan, bool background)
 {
     json_t *set = planner_capability_list(world, background, false);
     json_t *back = planner_capability_list(world, background, true);
-    json_int_t old = json_integer_value(json_object_get(world->parameters, "max-bandwidth"));
     json_t *step;
 
     if (json_array_size(set) > 0) {
@@ -144,23 +143,37 @@ void planner_migration_settings(const struct world *world, json_t *plan, bool ba
         step_undo(step, planner_capability_step("migrate-capabilities-restore", back));
         plan_add(plan, step);
     }
-    step = planner_bandwidth_step("migrate-parameters", PLANNER_BANDWIDTH);
-    step_undo(step, planner_bandwidth_step("migrate-parameters-restore", old));
-    plan_add(plan, step);
     json_decref(set);
     json_decref(back);
 }
 
+void planner_capabilities_restore(const struct world *world, json_t *plan, bool background, bool lenient)
+{
+    json_t *back = planner_capability_list(world, background, true), *step;
+
+    if (json_array_size(back) > 0) {
+        step = planner_capability_step("migrate-capabilities-restore", back);
+        plan_add(plan, lenient ? step_lenient(step) : step);
+    }
+    json_decref(back);
+}
+
+void planner_migration_settings(const struct world *world, json_t *plan, bool background)
+{
+    json_int_t old = json_integer_value(json_object_get(world->parameters, "max-bandwidth"));
+    json_t *step = planner_bandwidth_step("migrate-parameters", PLANNER_BANDWIDTH);
+
+    planner_capabilities(world, plan, background);
+    step_undo(step, planner_bandwidth_step("migrate-parameters-restore", old));
+    plan_add(plan, step);
+}
+
 void planner_migration_restore(const struct world *world, json_t *plan, bool background)
 {
-    json_t *back = planner_capability_list(world, background, true);
+    json_int_t old = json_integer_value(json_object_get(world->parameters, "max-bandwidth"));
 
-    if (json_array_size(back) > 0)
-        plan_add(plan, planner_capability_step("migrate-capabilities-restore", back));
-    plan_add(plan, planner_bandwidth_step(
-                       "migrate-parameters-restore",
-                       json_integer_value(json_object_get(world->parameters, "max-bandwidth"))));
-    json_decref(back);
+    planner_capabilities_restore(world, plan, background, false);
+    plan_add(plan, planner_bandwidth_step("migrate-parameters-restore", old));
 }
 
 json_t *planner_freeze_step(const json_t *state, const json_t *layers)

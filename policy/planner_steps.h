@@ -30,6 +30,11 @@ json_t *planner_close_node(const char *node);
 json_t *planner_stop(void);
 json_t *planner_cont(void);
 
+/* The capabilities alone, for a vmstate: QEMU saves and loads it as a migration.  The second makes the steps that
+ * put them back lenient, for behind a commit point. */
+void planner_capabilities(const struct world *world, json_t *plan, bool background);
+void planner_capabilities_restore(const struct world *world, json_t *plan, bool background, bool lenient);
+
 /* Steps that put the migration's capabilities and parameters to what a save (background: one that
  * lets the guest keep its run state) needs, with undo, and those that put them back. */
 void planner_migration_settings(const struct world *world, json_t *plan, bool background);

@@ -17,6 +17,7 @@ struct drive_question {
     struct link *link;
     json_t *drive;              /* the entry of `out` */
     const char *property;
+    char *controller;           /* its path, once that is asked */
     void (*answered)(void *arg);
     void *arg;
 };
@@ -40,14 +41,24 @@ static bool drive_is_set(const json_t *value)
 static bool drive_ask_controller(struct drive_question *question, const json_t *bus)
 {
     const char *path = json_string_value(bus);
-    char *controller;
 
     if (!path || !strrchr(path, '/'))
         return false;
-    controller = world_dirname(path);
+    question->controller = world_dirname(path);
     question->property = "iothread";
-    drive_ask(question, controller);
-    free(controller);
+    drive_ask(question, question->controller);
+    return true;
+}
+
+/* What else has to be asked because of the answer; false: nothing. */
+static bool drive_ask_more(struct drive_question *question, const json_t *value)
+{
+    if (strcmp(question->property, "parent_bus") == 0)
+        return drive_ask_controller(question, value);
+    if (!question->controller || strcmp(question->property, "iothread") != 0)
+        return false;
+    question->property = "iothread-vq-mapping";
+    drive_ask(question, question->controller);
     return true;
 }
 
@@ -56,7 +67,7 @@ static void drive_cb(void *arg, enum link_answer answer, const char *text, size_
 {
     struct drive_question *question = arg;
     json_t *value = link_reply_value(answer, reply);
-    bool more = false;
+    bool more;
 
     (void)text;
     (void)len;
@@ -64,12 +75,12 @@ static void drive_cb(void *arg, enum link_answer answer, const char *text, size_
         json_object_set(question->drive, "type", value);
     else if (strncmp(question->property, "iothread", 8) == 0 && drive_is_set(value))
         json_object_set_new(question->drive, "iothread", json_true());
-    else if (strcmp(question->property, "parent_bus") == 0)
-        more = drive_ask_controller(question, value);
+    more = (answer == ANSWER_RETURN || answer == ANSWER_ERROR) && drive_ask_more(question, value);
     json_decref(value);
     if (more)
         return;
     question->answered(question->arg);
+    free(question->controller);
     free(question);
 }
 
@@ -100,7 +111,7 @@ size_t collect_drives(struct link *link, const json_t *blocks, json_t *out,
 
     json_array_foreach((json_t *)blocks, i, block) {
         const char *qdev = state_str(block, "qdev");
-        struct drive_question first = { link, NULL, NULL, answered, arg };
+        struct drive_question first = { .link = link, .answered = answered, .arg = arg };
 
         if (!qdev || !json_object_get(block, "inserted") || json_object_get(out, qdev))
             continue;
