@@ -5,6 +5,7 @@
 
 #include "policy/info.h"
 #include "policy/plan.h"
+#include "policy/planner.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
@@ -111,6 +112,17 @@ void operation_announce(struct operation *op, const char *kind)
                                json_object_get(op->plan, "method"), "run-state",
                                json_object_get(op->plan, "run-state"), "respawned",
                                strcmp(state_str(op->plan, "method"), "in-place") != 0));
+}
+
+bool operation_tears(const struct operation *op)
+{
+    const json_t *plan = op->stage == STAGE_RECOVER ? json_object_get(op->journal, "plan") : op->plan;
+    const char *method = state_str(plan, "method");
+    bool committed = op->stage == STAGE_RECOVER
+                         ? planner_journal_committed(op->journal, op->daemon->store->state)
+                         : runner_committed(op->runner);
+
+    return method && strcmp(method, "in-place") == 0 && !committed;
 }
 
 static struct operation *operation_new(struct daemon *daemon, const char *kind, json_t *request)

@@ -149,6 +149,7 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
         return;
     case RUNNER_STUCK:
         op->daemon->stuck = strdup(mine.set ? mine.desc : "unknown");
+        op->daemon->torn = operation_tears(op);
         mine.reason = REASON_STUCK;
         operation_finish(op, NULL, &mine);
         return;
