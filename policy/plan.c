@@ -106,6 +106,11 @@ void step_needs(json_t *step, json_t *needs)
     json_object_set_new(step, "needs", needs);
 }
 
+void step_advice(json_t *step, const char *text)
+{
+    json_object_set_new(step, "advice", json_string(text));
+}
+
 void step_patience(json_t *step, json_int_t ms)
 {
     json_object_set_new(step, "patience", json_integer(ms));

@@ -17,7 +17,7 @@
  * lenient (a failure is reported, but does not fail the plan: only behind the commit point, and in
  * what is undone), moves (it moves data: its progress counts), stall ({after: ms, command, undo:
  * [step]}: see step_stall(); stalled is true once that command may have gone out), needs (see
- * step_needs()), patience (milliseconds that QEMU may owe an answer).
+ * step_needs()), patience (milliseconds that QEMU may owe an answer), advice (text: what a user can do when QEMU refuses).
  *
  * A command is sent once.  Whatever its answer, what counts is the expectation, which is checked in
  * QEMU's own answer to a query (expect.h), as often as needed.
@@ -56,6 +56,8 @@ void step_fd(json_t *step, const char *path, const char *flags);
  * where this expectation holds (of the same query as the step's own), and not at all where the step's own
  * holds already, which is as good as done.  needs is stolen. */
 void step_needs(json_t *step, json_t *needs);
+
+void step_advice(json_t *step, const char *text);
 
 /* QEMU may be silent for that long. */
 void step_patience(json_t *step, json_int_t ms);

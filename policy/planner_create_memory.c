@@ -99,9 +99,13 @@ static void create_stream(struct create *create)
 
 static void create_prepare_vmstate(struct create *create)
 {
-    plan_add(create->plan, vmstate_create(create->memory_file, VMSTATE_DISK_BYTES));
+    json_t *step = vmstate_open("qemu", CREATE_NODE, create->memory_file);
+
     /* Where QEMU cannot reach the file it refuses here, before the guest is stopped. */
-    plan_add(create->plan, vmstate_open("qemu", CREATE_NODE, create->memory_file));
+    step_advice(step, "QEMU itself writes the vmstate, so that it has to reach the state folder (-d): put that "
+                      "where it does, or use another kind of memory");
+    plan_add(create->plan, vmstate_create(create->memory_file, VMSTATE_DISK_BYTES));
+    plan_add(create->plan, step);
     planner_capabilities(create->world, create->plan, false);
 }
 

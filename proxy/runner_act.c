@@ -44,12 +44,14 @@ static bool runner_may_be_so(const json_t *step)
     return expect_query(expect) && strcmp(state_str(expect, "is"), "migrated") != 0;
 }
 
-void runner_set_refused(struct err *err, const char *name, const struct message_reply *reply)
+void runner_set_refused(struct err *err, const char *name, const char *advice,
+                        const struct message_reply *reply)
 {
     json_t *error = json_loadb(reply->value.at, reply->value.len, JSON_ALLOW_NUL, NULL);
     const char *desc = state_str(error, "desc");
 
-    err_set(err, REASON_QEMU_FAILED, "QEMU refused '%s': %s", name, desc ? desc : "no reason given");
+    err_set(err, REASON_QEMU_FAILED, "QEMU refused '%s': %s%s%s", name,
+            desc ? desc : "no reason given", advice ? "; " : "", advice ? advice : "");
     json_decref(error);
 }
 
@@ -72,7 +74,8 @@ static void runner_answer_cb(void *arg, enum link_answer answer, const char *tex
     event_del(runner->watchdog);
     runner->accepted = answer != ANSWER_ERROR;
     if (answer == ANSWER_ERROR) {
-        runner_set_refused(&runner->refusal, state_str(step, "step"), reply);
+        runner_set_refused(&runner->refusal, state_str(step, "step"), state_str(step, "advice"),
+                           reply);
     } else if (answer == ANSWER_RETURN) {
         runner_note_moved(runner);
         runner_check_human(runner, step, reply);

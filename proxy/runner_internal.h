@@ -71,8 +71,9 @@ void runner_fail(struct runner *runner, struct err *err);
 /* Moves what QEMU said when it refused the action to err, in place of what err says. */
 void runner_take_refusal(struct runner *runner, struct err *err);
 
-/* Says that QEMU refused the command of that name, and why. */
-void runner_set_refused(struct err *err, const char *name, const struct message_reply *reply);
+/* Says that QEMU refused the command of that name, why, and what may be done (NULL: nothing is known). */
+void runner_set_refused(struct err *err, const char *name, const char *advice,
+                        const struct message_reply *reply);
 
 /* The verification has to wait: true when the runner does something else first, or has failed. */
 bool runner_stall(struct runner *runner, const json_t *reply);

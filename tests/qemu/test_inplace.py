@@ -3,6 +3,7 @@
 """Memory as a vmstate, and the revert in place: the QEMU that runs loads it, no process is started, what is
 connected stays connected."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -255,6 +256,32 @@ def test_attached(t):
     p.start()
     in_place(p, two)
     scene.check_disks(p)
+    p.stop()
+    q.stop()
+
+
+class Elsewhere(vm.Qemu):
+    """A QEMU that sees another folder in place of the state folder."""
+
+    def command_line(self):
+        folder = self.test.path("vm.state")
+        return ["unshare", "-m", "sh", "-c", f"mount -t tmpfs tmpfs '{folder}' && exec \"$@\"", "sh",
+                *super().command_line()]
+
+
+def test_a_qemu_that_does_not_reach_the_state_folder(t):
+    harness.requires(subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0, "no unshare")
+    t.path("vm.state").mkdir(0o700)
+    q = Elsewhere(t, oracle.make_disks(t.dir), name="q")
+    q.start()
+    q.serial.wait_tick(4)
+    q._close_clients()                  # pylint: disable=protected-access
+    p = vm.Attached(t, q.address)
+    p.serial = q.serial
+    p.start()
+    fails(p, "snapshot-create", {"name": "s1"}, "No such file", "state folder (-d)")
+    assert not list((p.state / "memory").iterdir()), "a file of memory is left"
+    p.command("snapshot-create", {"name": "s1", "memory": "none"})
     p.stop()
     q.stop()
 

@@ -222,9 +222,39 @@ static void what_speaks_against_it_is_said(void **state)
     assert_not_in_place(world, "another size");
     json_object_set_new(state_layer(world->state, state_str(json_object_get(snapshot, "disks"), "drive:d0")),
                         "size", json_integer(1 << 26));
+    /* one that was there then and is there now */
+    json_array_append_new(json_object_get(snapshot, "config"), json_text("{'execute': 'block-export-add'}"));
+    json_object_set(world->state, "config", json_object_get(snapshot, "config"));
+    assert_non_null(strstr(world_refuse(world, planner_revert, IN_PLACE, REASON_METHOD_UNAVAILABLE),
+                           "exported"));
     json_array_append_new(json_object_get(snapshot, "args"), json_string("-snapshots"));
     assert_non_null(strstr(world_refuse(world, planner_revert, IN_PLACE, REASON_METHOD_UNAVAILABLE),
                            "command line"));
+    world_free(world);
+}
+
+/* A disk that the snapshot leaves out stays as it is; two processes could not have it at a time. */
+static void disks_that_are_left_out_stay(void **state)
+{
+    struct planner_world *world = world_saved(WORLD_DRIVES, 0, "running");
+    json_t *plan;
+
+    (void)state;
+    world_do(world, planner_create, "{'name': 's1', 'memory': 'vmstate', 'disks': ['d0']}");
+    plan = world_plan(world, planner_revert, REVERT);
+    assert_string_equal(state_str(plan, "method"), "in-place");
+    assert_int_equal(json_object_size(json_object_get(state_snapshot(world->state, "s1"), "disks")), 1);
+    assert_string_equal(state_str(json_object_get(plan_step(plan, "drive-switch", 0), "expect"), "device"),
+                        "d0");
+    json_decref(plan);
+    assert_non_null(strstr(world_refuse(world, planner_revert,
+                                        "{'name': 's1', 'discard': true, 'method': 'respawn'}",
+                                        REASON_METHOD_UNAVAILABLE), "all writable disks"));
+    /* without any disk the memory would meet what was written since */
+    world_do(world, planner_create, "{'name': 's2', 'memory': 'vmstate', 'disks': []}");
+    assert_non_null(strstr(world_refuse(world, planner_revert,
+                                        "{'name': 's2', 'discard': true, 'method': 'in-place'}",
+                                        REASON_METHOD_UNAVAILABLE), "no disk"));
     world_free(world);
 }
 
@@ -305,6 +335,7 @@ int main(void)
         cmocka_unit_test(layers_that_are_not_open_are_opened),
         cmocka_unit_test(run_state_is_the_saved_one_or_the_wanted_one),
         cmocka_unit_test(what_speaks_against_it_is_said),
+        cmocka_unit_test(disks_that_are_left_out_stay),
         cmocka_unit_test(a_second_process_loads_it_too),
         cmocka_unit_test(jobs_tell_what_is_in_memory),
     };
