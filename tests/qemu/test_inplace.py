@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import hostile
+import plugging
 import scene
 from hostile import refused
 from scene import BEYOND, create, harness, oracle, qmp, revert, vm
@@ -228,6 +229,27 @@ def test_a_device_that_cannot_be_saved(t):
     fails(p, "snapshot-create", {"name": "s1", "memory": "vmstate"}, "non-migratable")
     harness.equal(p.command("query-jobs"), [], "jobs")
     assert not list((p.state / "memory").iterdir()), "a file of memory is left"
+
+
+def test_a_plugged_disk(t):
+    """It goes back in place; unplugged, it comes back by respawn, and goes back in place there."""
+    p = scene.start(t, args=plugging.SCSI)
+    plugging.plug_scsi(p, "hot")
+    plugging.write(p, "shot", 0x11)
+    one = create(p, "one", kind=plugging.Saved, memory="vmstate")
+    for unplugged in (False, True, False):
+        plugging.write(p, "shot", 0x22)
+        if unplugged:
+            plugging.unplug(p, "shot")
+            result = revert(p, one, skip=("shot",))
+            assert "devices" in result["reasons"][0], result["reasons"]
+        else:
+            in_place(p, one, skip=("shot",))
+        plugging.reads(p, "shot", 0x11)
+        harness.equal(plugging.peripherals(p), ["scsi0", "serial", "shot"], "devices")
+        clean(p)
+    one.same(p)
+    scene.tidy(p)
 
 
 # ---- before a QEMU of somebody else ----
