@@ -260,10 +260,25 @@ static void in_place_load(struct in_place *at)
 
 /* ---- the whole ---- */
 
+/* Stopping flushes the images: what is on the disk before does not keep the guest waiting then. */
+static void in_place_sync(struct in_place *at)
+{
+    json_t *files = json_array();
+
+    for (size_t i = 0; i < at->all.n; i++)
+        if (at->all.v[i].g->writable)
+            json_array_append(files,
+                              json_object_get(world_file(at->revert->world, at->all.v[i].g->chain[0].file),
+                                              "real"));
+    in_place_add(at, step_deed("files-sync", NULL, json_pack("{s:o}", "files", files)));
+}
+
 static void in_place_stop(struct in_place *at)
 {
     json_t *step = step_deed("clients-hold", NULL, json_object());
 
+    if (at->running)
+        in_place_sync(at);
     step_undo(step, step_deed("clients-release", NULL, json_object()));
     in_place_add(at, step);
     if (at->running) {

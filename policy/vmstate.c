@@ -40,8 +40,8 @@ json_t *vmstate_create_scratch(const char *file, const json_t *memory)
 static json_t *vmstate_open_step(const char *on, const char *node, const char *file, json_t *below)
 {
     json_t *step = step_command("vmstate-open", on, file, "blockdev-add",
-                                json_pack("{s:s, s:s, s:o}", "node-name", node, "driver", "qcow2",
-                                          "file", below),
+                                json_pack("{s:s, s:s, s:{s:b}, s:o}", "node-name", node, "driver",
+                                          "qcow2", "cache", "no-flush", 1, "file", below),
                                 json_pack("{s:s, s:s, s:b, s:s, s:b}", "is", "node", "name", node,
                                           "present", 1, "driver", "qcow2", "read-only", 0));
 

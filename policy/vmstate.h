@@ -34,8 +34,9 @@ json_t *vmstate_create(const char *file, json_int_t size);
 /* new: the step that makes the scratch file through which that memory is loaded. */
 json_t *vmstate_create_scratch(const char *file, const json_t *memory);
 
-/* new: the step that opens an image to save into or, with the saved file below it, to load from; taken
- * back, the node is closed (in "next" it ends with the process). */
+/* new: the step that opens an image to save into or, with the saved file below it, to load from.  QEMU flushes
+ * none of it, as the guest would wait for the disk: a scratch file need not last, and the other is made durable
+ * when it is sealed.  Taken back, the node is closed (in "next" it ends with the process). */
 json_t *vmstate_open(const char *on, const char *node, const char *file);
 json_t *vmstate_open_scratch(const char *on, const char *node, const char *file, const char *saved);
 

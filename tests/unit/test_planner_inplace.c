@@ -12,7 +12,7 @@
 #define IN_PLACE "{'name': 's1', 'discard': true, 'method': 'in-place'}"
 
 #define PREPARED "memory-check overlay-create* overlay-create* blockdev-add* blockdev-add* vmstate-create* " \
-                 "vmstate-create* vmstate-open* vmstate-open* hold* hold* clients-hold* "
+                 "vmstate-create* vmstate-open* vmstate-open* hold* hold* "
 #define LOADED "memory-keep* job-dismiss drive-switch* drive-switch* memory-load* loaded check-disks "
 /* s2 has layers of its own, on which the guest does not stand any more */
 #define CLEARED_TWO "clients-release job-dismiss? blockdev-del? blockdev-del? blockdev-del? blockdev-del? " \
@@ -101,7 +101,7 @@ static void what_is_is_kept_until_the_snapshot_is_loaded_and_recorded(void **sta
 
     (void)state;
     assert_string_equal(state_str(plan, "method"), "in-place");
-    assert_steps(plan, PREPARED "stop* " LOADED "state-write! cont " CLEARED_TWO);
+    assert_steps(plan, PREPARED "files-sync clients-hold* stop* " LOADED "state-write! cont " CLEARED_TWO);
     assert_undo(plan, "stop", "cont clients-release blockdev-del blockdev-del vmstate-close vmstate-close "
                               "file-remove file-remove blockdev-del blockdev-del file-remove file-remove");
     assert_undo(plan, "memory-load",
@@ -169,10 +169,10 @@ static void run_state_is_the_saved_one_or_the_wanted_one(void **state)
     json_t *plan = world_plan(world, planner_revert, REVERT);
 
     (void)state;
-    assert_steps(plan, PREPARED LOADED "state-write! " CLEARED);
+    assert_steps(plan, PREPARED "clients-hold* " LOADED "state-write! " CLEARED);
     json_decref(plan);
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true, 'state': 'running'}");
-    assert_steps(plan, PREPARED LOADED "state-write! cont " CLEARED);
+    assert_steps(plan, PREPARED "clients-hold* " LOADED "state-write! cont " CLEARED);
     json_decref(plan);
     /* a machine before its first instruction is another process */
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true, 'state': 'prelaunch'}");
