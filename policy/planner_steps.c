@@ -206,14 +206,19 @@ static int planner_compare_ids(const void *a, const void *b)
 
 json_t *planner_device_ids(const struct world *world)
 {
-    size_t n = json_object_size(world->devices), i = 0;
-    const char **ids = calloc(n + 1, sizeof(*ids)), *id;
+    size_t most = json_object_size(world->devices) + json_array_size(world->anonymous), n = 0, i;
+    const char **ids = calloc(most + 1, sizeof(*ids)), *id;
     json_t *list = json_array(), *there;
 
     if (!ids)
         abort();
     json_object_foreach(world->devices, id, there)
-        ids[i++] = id;
+        ids[n++] = id;
+    json_array_foreach(world->anonymous, i, there) {
+        id = state_str(there, "type");
+        if (id && strncmp(id, "child<", 6) == 0)
+            ids[n++] = id;
+    }
     qsort(ids, n, sizeof(*ids), planner_compare_ids);
     for (i = 0; i < n; i++)
         json_array_append_new(list, json_string(ids[i]));

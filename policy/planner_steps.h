@@ -65,7 +65,7 @@ json_t *planner_disk(const json_t *state, const json_t *device, const char *laye
 json_int_t planner_ram_bytes(const struct world *world);
 json_int_t planner_memory_bytes(const struct world *world);
 
-/* new: the ids of the VM's devices, sorted. */
+/* new: the VM's devices, sorted: their ids, or what they are ("child<TYPE>") where they have none. */
 json_t *planner_device_ids(const struct world *world);
 
 /* new: the user's command line as an array of strings; empty when attached. */

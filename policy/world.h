@@ -54,6 +54,7 @@ struct world {
     long long now;                  /* microseconds since 1970 */
     json_int_t converge_ms;         /* how long a merge may fail to catch up with the guest */
     json_t *devices;                /* id -> true, of the devices that have one; NULL: not known */
+    json_t *anonymous;              /* of qom-list: the devices that have none; NULL: not known */
     json_t *places;                 /* of those that clients added: id -> { property: value } */
     json_t *drives;                 /* of the disks' devices: qdev -> { type?, iothread } (see above); NULL: not
                                      * asked */

@@ -29,6 +29,7 @@ enum collect_query {
     COLLECT_CAPABILITIES,
     COLLECT_PARAMETERS,
     COLLECT_DEVICES,
+    COLLECT_ANONYMOUS,
     COLLECT__COUNT
 };
 
@@ -42,6 +43,7 @@ static const char *const collect_query_name[COLLECT__COUNT] = {
     [COLLECT_CAPABILITIES] = "query-migrate-capabilities",
     [COLLECT_PARAMETERS] = "query-migrate-parameters",
     [COLLECT_DEVICES] = "qom-list",
+    [COLLECT_ANONYMOUS] = "qom-list",
 };
 
 struct collect_slot {
@@ -276,6 +278,7 @@ static void collect_answers(struct collect *collect)
     world->parameters = json_incref(collect->answers[COLLECT_PARAMETERS]);
     world->capabilities = world_read_capabilities(collect->answers[COLLECT_CAPABILITIES]);
     world->devices = world_read_devices(collect->answers[COLLECT_DEVICES]);
+    world->anonymous = json_incref(collect->answers[COLLECT_ANONYMOUS]);
     collect_version(collect);
     world_take_config(world, json_object_get(collect->state, "config"));
     collect_inspect(collect);
@@ -285,9 +288,10 @@ static link_reply_cb collect_answer_cb;
 
 static void collect_ask(struct collect *collect, enum collect_query query)
 {
-    json_t *arguments = query == COLLECT_NODES     ? json_pack("{s:b}", "flat", 1)
-                        : query == COLLECT_DEVICES ? json_pack("{s:s}", "path", EXPECT_DEVICES)
-                                                   : NULL;
+    json_t *arguments = query == COLLECT_NODES       ? json_pack("{s:b}", "flat", 1)
+                        : query == COLLECT_DEVICES   ? json_pack("{s:s}", "path", EXPECT_DEVICES)
+                        : query == COLLECT_ANONYMOUS ? json_pack("{s:s}", "path", EXPECT_DEVICES "-anon")
+                                                     : NULL;
 
     collect->outstanding++;
     collect->slots[query] = (struct collect_slot){ collect, query };
@@ -334,7 +338,7 @@ static void collect_answer_cb(void *arg, enum link_answer answer, const char *te
 
     (void)text;
     (void)len;
-    if (answer == ANSWER_ERROR && slot->query == COLLECT_DEVICES)
+    if (answer == ANSWER_ERROR && slot->query >= COLLECT_DEVICES)
         value = json_array(); /* 7.2 has no such place before the first device of that kind */
     if (!value && !collect->err.set)
         err_set(&collect->err, REASON_UNEXPECTED_ANSWER, "QEMU did not answer %s",

@@ -277,6 +277,13 @@ def test_attached(t):
     p.kill()
     p.start()
     in_place(p, two)
+    # a device of which the proxy was told nothing
+    p.kill()
+    with qmp.Client(q.address) as other:
+        other.command("device_add", {"driver": "virtio-rng-pci"})
+    p.start()
+    refused(p, "method-unavailable", "snapshot-revert", {"name": "two", "discard": True}, "devices",
+            "attached")
     scene.check_disks(p)
     p.stop()
     q.stop()

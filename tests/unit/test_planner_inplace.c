@@ -211,6 +211,10 @@ static void what_speaks_against_it_is_said(void **state)
     json_object_set_new(world->w.devices, "n0", json_true());
     assert_not_in_place(world, "devices");
     json_object_del(world->w.devices, "n0");
+    world->w.anonymous = json_text("[{'name': 'type', 'type': 'string'},"
+                                   " {'name': 'device[0]', 'type': 'child<e1000>'}]");
+    assert_not_in_place(world, "devices");
+    json_array_clear(world->w.anonymous);
     world_status_set(world, "guest-panicked");
     assert_not_in_place(world, "guest-panicked");
     world_status_set(world, "running");
