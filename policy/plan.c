@@ -100,6 +100,22 @@ void step_fd(json_t *step, const char *path, const char *flags)
     json_object_set_new(step, "fd", json_pack("{s:s, s:s}", "path", path, "flags", flags));
 }
 
+void step_needs(json_t *step, json_t *needs)
+{
+    assert(needs);
+    json_object_set_new(step, "needs", needs);
+}
+
+void step_advice(json_t *step, const char *text)
+{
+    json_object_set_new(step, "advice", json_string(text));
+}
+
+void step_patience(json_t *step, json_int_t ms)
+{
+    json_object_set_new(step, "patience", json_integer(ms));
+}
+
 void step_stall(json_t *step, json_int_t after_ms, json_t *command, json_t *undo)
 {
     json_t *stall = json_pack("{s:I, s:o, s:[o]}", "after", after_ms, "command", command, "undo", undo);

@@ -17,7 +17,8 @@
  * can-return (behind the commit point: when it is refused, everything can still be taken back),
  * lenient (a failure is reported, but does not fail the plan: only behind the commit point, and in
  * what is undone), moves (it moves data: its progress counts), stall ({after: ms, command, undo:
- * [step]}: see step_stall(); stalled is true once that command may have gone out).
+ * [step]}: see step_stall(); stalled is true once that command may have gone out), needs (see
+ * step_needs()), patience (milliseconds that QEMU may owe an answer), advice (text: what a user can do when QEMU refuses).
  *
  * A command is sent once.  Whatever its answer, what counts is the expectation, which is checked in
  * QEMU's own answer to a query (expect.h), as often as needed.
@@ -51,6 +52,16 @@ void step_commit_point(json_t *step);
 json_t *step_lenient(json_t *step); /* returns step */
 void step_timeout(json_t *step, json_int_t ms);
 void step_fd(json_t *step, const char *path, const char *flags);
+
+/* For a command that QEMU does not survive when things are otherwise than they should be: it goes out only
+ * where this expectation holds (of the same query as the step's own), and not at all where the step's own
+ * holds already, which is as good as done.  needs is stolen. */
+void step_needs(json_t *step, json_t *needs);
+
+void step_advice(json_t *step, const char *text);
+
+/* QEMU may be silent for that long. */
+void step_patience(json_t *step, json_int_t ms);
 
 /* For a step that waits for a job (expect_job()) which may never get there, since the guest makes new
  * work for it: when the least that ever remained of it has not become less for after_ms (0: as soon as

@@ -20,7 +20,8 @@ json_t *planner_revert(const struct world *world, const json_t *state, const jso
 json_t *planner_delete(const struct world *world, const json_t *state, const json_t *request,
                        struct err *err);
 
-/* A create whose guest stays stopped at its end, for revert's save-as. */
+/* A create whose guest stays stopped at its end, for revert's save-as; of the revert's request, with "memory" as
+ * for a create. */
 json_t *planner_save_as(const struct world *world, const json_t *state, const json_t *request,
                         struct err *err);
 

@@ -13,25 +13,10 @@
 #include "policy/overlay.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
+#include "policy/planner_create_internal.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
-
-/* Saved memory is not larger than RAM and a bit for the devices. */
-#define CREATE_DEVICE_ROOM ((json_int_t)16 << 20)
-
-struct create {
-    const struct world *world;
-    const char *name;
-    bool memory;            /* as a migration stream */
-    bool running;
-    bool stay_stopped;
-    struct vm_disks disks;
-    json_t *after;
-    json_t *overlays;       /* key -> layer id */
-    json_t *plan;
-    char *memory_file;      /* absolute */
-};
 
 static bool create_check_name(const json_t *state, const char *name, struct err *err)
 {
@@ -44,39 +29,6 @@ static bool create_check_name(const json_t *state, const char *name, struct err 
         return false;
     }
     return true;
-}
-
-static json_int_t create_ram(const struct world *world)
-{
-    return json_integer_value(json_object_get(world->memory_size, "base-memory")) +
-           json_integer_value(json_object_get(world->memory_size, "plugged-memory"));
-}
-
-static bool create_check_memory(struct create *create, const json_t *request, struct err *err)
-{
-    const char *wanted = state_str(request, "memory"), *status = world_status(create->world);
-    bool ran = strcmp(status, "prelaunch") != 0;
-
-    if (wanted && strcmp(wanted, "vmstate") == 0) {
-        err_set(err, REASON_NOT_SUPPORTED, "memory: vmstate is not supported yet: use stream or none");
-        return false;
-    }
-    create->memory = wanted ? strcmp(wanted, "stream") == 0 : ran && create->world->args;
-    if (!ran && create->memory) {
-        err_set(err, REASON_WRONG_STATE, "The guest has not run yet, so it has no memory to save: "
-                "use memory: none");
-        return false;
-    }
-    if (strcmp(status, "postmigrate") == 0 && create->memory) {
-        err_set(err, REASON_WRONG_STATE, "QEMU cannot save the memory of a paused guest a second "
-                "time before it has run: continue it first, or use memory: none");
-        return false;
-    }
-    if (!create->memory)
-        return true;
-    return world_check_migratable(create->world, err) &&
-           overlay_check_room(create->world, create->memory_file,
-                              create_ram(create->world) + CREATE_DEVICE_ROOM, err);
 }
 
 static bool create_check(struct create *create, const json_t *state, const json_t *request,
@@ -164,7 +116,7 @@ static void create_undo_transaction(struct create *create, json_t *step)
     bool stop = create->running;
 
     /* Images that a finished migration has let go of cannot be merged before the guest runs. */
-    if (stop && create->memory)
+    if (stop && create->memory == CREATE_STREAM)
         step_undo(step, planner_cont());
     for (size_t i = 0; i < create->disks.n; i++)
         planner_undo_overlay(step, &create->disks.v[i], create_overlay_node(create, i));
@@ -199,60 +151,6 @@ static void create_transaction(struct create *create)
                         json_pack("{s:o}", "actions", actions),
                         expect_disk(disk->g, create_overlay_node(create, create->disks.n - 1)));
     create_undo_transaction(create, step);
-    plan_add(create->plan, step);
-}
-
-/* Where the guest's own state goes on to be "paused", which plain migration leaves as postmigrate:
- * a background snapshot restores the state it found (migration/migration.c, bg_migration_*; from
- * QEMU 9.0 on; before, it always starts the guest). */
-static bool create_in_background(const struct create *create)
-{
-    return create->memory && strcmp(world_status(create->world), "paused") == 0 &&
-           create->world->version[0] >= 9;
-}
-
-static void create_memory(struct create *create)
-{
-    json_t *step;
-
-    if (!create->memory)
-        return;
-    step = step_command("migrate", "qemu", create->memory_file, "migrate",
-                        json_pack("{s:s}", "uri", "fd:qsnap-memory"),
-                        json_pack("{s:s, s:[s]}", "is", "migrated", "final", "completed"));
-    json_object_set_new(step, "bytes", json_integer(create_ram(create->world)));
-    step_timeout(step, 0);
-    step_undo(step, step_command("migrate-cancel", "qemu", NULL, "migrate_cancel", NULL,
-                                 /* behind the transaction the guest runs again */
-                                 json_pack("{s:s, s:[s,s,s]}", "is", "status", "in", "postmigrate",
-                                           "paused", "running")));
-    plan_add(create->plan, step);
-    plan_add(create->plan, step_wait("migrate-end", "qemu", NULL,
-                                     create_in_background(create)
-                                         ? expect_status("paused", NULL)
-                                         : expect_status("postmigrate", NULL)));
-}
-
-static void create_prepare_memory(struct create *create)
-{
-    json_t *step;
-
-    if (!create->memory)
-        return;
-    step = step_deed("memory-create", create->memory_file,
-                     json_pack("{s:s}", "file", create->memory_file));
-    step_undo(step, step_deed("file-remove", create->memory_file,
-                              json_pack("{s:s}", "file", create->memory_file)));
-    plan_add(create->plan, step);
-    planner_migration_settings(create->world, create->plan, create_in_background(create));
-    step = step_command("getfd", "qemu", create->memory_file, "getfd",
-                        json_pack("{s:s}", "fdname", "qsnap-memory"),
-                        json_pack("{s:s}", "is", "any"));
-    step_fd(step, create->memory_file, "write");
-    /* Once the migration has begun the descriptor is no longer there to be closed. */
-    step_undo(step, step_lenient(step_command("closefd", "qemu", NULL, "closefd",
-                                              json_pack("{s:s}", "fdname", "qsnap-memory"),
-                                              json_pack("{s:s}", "is", "any"))));
     plan_add(create->plan, step);
 }
 
@@ -293,22 +191,9 @@ static void create_record(struct create *create, const json_t *request, const js
         planner_cover(create->after, snapshot, key, json_object_get(disk, "active"));
         json_object_set(disk, "active", json_object_get(create->overlays, key));
     }
-    if (create->memory)
-        json_object_set_new(snapshot, "memory", json_pack("{s:s, s:s}", "format", "stream", "file",
-                                                          create->memory_file));
+    create_record_memory(create, snapshot);
     json_array_append_new(json_object_get(create->after, "snapshots"), snapshot);
     json_object_set_new(create->after, "current", json_string(create->name));
-}
-
-/* fsync and checksum: while the guest runs again; first, when it stands still all the same. */
-static void create_seal(struct create *create, bool before)
-{
-    bool runs = create->running && !create->stay_stopped;
-
-    if (create->memory && before != runs)
-        plan_add(create->plan, step_deed("memory-seal", create->memory_file,
-                                         json_pack("{s:s, s:s}", "file", create->memory_file,
-                                                   "snapshot", create->name)));
 }
 
 static void create_finish(struct create *create)
@@ -317,8 +202,7 @@ static void create_finish(struct create *create)
     json_t *step;
 
     plan_add(create->plan, planner_freeze_step(create->after, frozen));
-    if (create->memory)
-        planner_migration_restore(create->world, create->plan, create_in_background(create));
+    create_settle_memory(create);
     step = step_deed("state-write", NULL, json_object());
     step_commit_point(step);
     plan_add(create->plan, step);
@@ -389,9 +273,9 @@ json_t *planner_create(const struct world *world, const json_t *state, const jso
 json_t *planner_save_as(const struct world *world, const json_t *state, const json_t *request,
                         struct err *err)
 {
-    json_t *none = json_object();
-    json_t *plan = create_run(world, state, none, state_str(request, "save-as"), true, err);
+    json_t *kind = json_pack("{s:O*}", "memory", json_object_get(request, "memory"));
+    json_t *plan = create_run(world, state, kind, state_str(request, "save-as"), true, err);
 
-    json_decref(none);
+    json_decref(kind);
     return plan;
 }

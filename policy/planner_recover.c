@@ -11,6 +11,8 @@
 #include "policy/plan.h"
 #include "policy/planner.h"
 #include "policy/planner_delete_side.h"
+#include "policy/planner_inplace.h"
+#include "policy/planner_revert_method.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
@@ -185,6 +187,8 @@ static void recovery_create(struct recovery *recovery)
     recovery_undo_of(recovery, "migrate-capabilities");
     recovery_undo_of(recovery, "migrate-parameters");
     recovery_undo_of(recovery, "memory-create");
+    recovery_undo_of(recovery, "vmstate-open");
+    recovery_undo_of(recovery, "vmstate-create");
 }
 
 static bool recovery_fits(void *arg, const json_t *state)
@@ -336,7 +340,15 @@ static void recovery_revert(struct recovery *recovery)
 {
     plan_add(recovery->plan, step_deed("process-discard", NULL, json_object()));
     recovery_undo_of(recovery, "overlay-create");
+    recovery_undo_of(recovery, "vmstate-create");
     recovery_cont(recovery);
+}
+
+static bool recovery_is_in_place(const struct recovery *recovery)
+{
+    const char *method = state_str(recovery->old, "method");
+
+    return method && strcmp(method, REVERT_IN_PLACE) == 0;
 }
 
 bool planner_journal_committed(const json_t *journal, const json_t *state)
@@ -364,8 +376,11 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
         recovery_revert(&recovery);
     else if (planner_journal_committed(journal, state))
         recovery_finish(&recovery);
-    else if (recovery_end_jobs(&recovery))
+    else if (recovery_is_in_place(&recovery) ? in_place_recover(world, recovery.old, recovery.plan)
+                                             : recovery_end_jobs(&recovery))
         json_object_set_new(recovery.plan, "again", json_true());
+    else if (recovery_is_in_place(&recovery))
+        ok = true; /* all of it is in the plan */
     else if (strcmp(operation, "snapshot-create") == 0)
         recovery_create(&recovery);
     else if (strcmp(operation, "snapshot-delete") == 0)

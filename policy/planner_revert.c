@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * snapshot-revert by respawn: a second QEMU is started on new overlays, loads the saved memory and
+ * snapshot-revert: what all methods share, and respawn: a second QEMU is started on new overlays, loads the saved memory and
  * is verified, all while the first one runs on and knows nothing of it.  Then: clients wait, the
  * first is stopped and ended, the second goes on in its place.  Until the first has ended every
  * failure throws the second one away.
@@ -14,33 +14,22 @@
 #include "policy/overlay.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
+#include "policy/planner_inplace.h"
 #include "policy/planner_late.h"
 #include "policy/planner_revert_internal.h"
+#include "policy/planner_revert_method.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/settings.h"
 #include "policy/state.h"
+#include "policy/vmstate.h"
+
+/* Where the second QEMU has a vmstate open, and the job that loads it. */
+#define REVERT_NODE "qsnap-load"
+#define REVERT_JOB "qsnap-load"
 
 /* How long the guest stands still for a second QEMU that does not answer any more. */
 #define REVERT_STANDSTILL_MS 3000
-
-static bool revert_check_method(const struct revert *revert, const json_t *request,
-                                struct err *err)
-{
-    const char *method = state_str(request, "method");
-
-    if (!revert->world->args) {
-        err_set(err, REASON_METHOD_UNAVAILABLE, "A revert needs a new QEMU process, which an attached "
-                "proxy cannot start: run QEMU as 'qmp-proxy -- qemu-system-x86_64 ...'");
-        return false;
-    }
-    if (!method || strcmp(method, "auto") == 0 || strcmp(method, "respawn") == 0)
-        return true;
-    err_set(err, REASON_METHOD_UNAVAILABLE, "The method '%s' is not available yet: use respawn, or "
-            "leave it out", method);
-    err_name(err, "method", method);
-    return false;
-}
 
 static bool revert_check_unsaved(const struct revert *revert, const json_t *request,
                                  struct err *err)
@@ -83,6 +72,25 @@ static void revert_choose_target(struct revert *revert, const json_t *request)
         revert->target = "prelaunch"; /* all that a machine without memory can be */
 }
 
+bool revert_overlay(struct revert *revert, const char *key, const char *layer, struct err *err)
+{
+    const char *overlay;
+
+    if (!layers_check_headers(revert->world, revert->after, layer, err) ||
+        !layers_check_foreign(revert->world, revert->after, layer, err) ||
+        !disks_check_frozen(revert->world, revert->after, layer, err))
+        return false;
+    overlay = overlay_plan(revert->world, revert->after, layer, err);
+    if (!overlay)
+        return false;
+    plan_add(revert->plan, overlay_step(revert->after, overlay));
+    json_object_set_new(revert->actives, key, json_string(overlay));
+    if (json_object_get(revert->attached, key))
+        json_object_set_new(revert->attached, key, json_string(overlay));
+    json_object_set_new(state_disk(revert->after, key), "active", json_string(overlay));
+    return true;
+}
+
 static bool revert_overlays(struct revert *revert, struct err *err)
 {
     const char *key;
@@ -90,29 +98,23 @@ static bool revert_overlays(struct revert *revert, struct err *err)
 
     if (!revert_disks(revert, err))
         return false;
-    json_object_foreach(json_object_get(revert->snapshot, "disks"), key, layer) {
-        const char *id = json_string_value(layer), *overlay;
-
-        if (!layers_check_headers(revert->world, revert->after, id, err) ||
-            !layers_check_foreign(revert->world, revert->after, id, err) ||
-            !disks_check_frozen(revert->world, revert->after, id, err))
+    json_object_foreach(json_object_get(revert->snapshot, "disks"), key, layer)
+        if (!revert_overlay(revert, key, json_string_value(layer), err))
             return false;
-        overlay = overlay_plan(revert->world, revert->after, id, err);
-        if (!overlay)
-            return false;
-        plan_add(revert->plan, overlay_step(revert->after, overlay));
-        json_object_set_new(revert->actives, key, json_string(overlay));
-        if (json_object_get(revert->attached, key))
-            json_object_set_new(revert->attached, key, json_string(overlay));
-        json_object_set_new(state_disk(revert->after, key), "active", json_string(overlay));
-    }
     return true;
+}
+
+/* Does the second QEMU wait for a stream?  Then it is paused when that is in; otherwise it has never run. */
+static bool revert_is_incoming(const struct revert *revert)
+{
+    return revert->memory && !vmstate_is(revert->memory);
 }
 
 static bool revert_start(struct revert *revert, struct err *err)
 {
     char **argv = planner_late_rewrite(revert->world, revert->args, revert->after, revert->actives,
-                                       revert->memory ? LAYERS_INCOMING : LAYERS_PAUSED,
+                                       revert_is_incoming(revert) ? LAYERS_INCOMING
+                                                                  : LAYERS_PAUSED,
                                        &revert->late, err);
     json_t *words = json_array();
     json_t *step;
@@ -130,17 +132,35 @@ static bool revert_start(struct revert *revert, struct err *err)
     return true;
 }
 
+/* The scratch file is made before, so that one that is in the way is seen before anything changes. */
+static void revert_load_vmstate(struct revert *revert)
+{
+    json_t *plan = revert->plan;
+
+    plan_add(plan, vmstate_open_scratch("next", REVERT_NODE, json_string_value(revert->scratch),
+                                        state_str(revert->memory, "file")));
+    plan_add(plan, vmstate_load("memory-load", "next", REVERT_JOB, REVERT_NODE,
+                                json_integer_value(json_object_get(revert->memory, "size"))));
+    plan_add(plan, vmstate_dismiss("next", REVERT_JOB));
+    plan_add(plan, step_command("vmstate-close", "next", REVERT_NODE, "blockdev-del",
+                                json_pack("{s:s}", "node-name", REVERT_NODE),
+                                expect_node(REVERT_NODE, false)));
+}
+
 static void revert_load(struct revert *revert)
 {
     const char *file = state_str(revert->memory, "file");
     json_t *step;
 
-    if (!revert->memory) {
+    if (revert->memory)
+        plan_add(revert->plan, step_wait("check-fit", "next", NULL, fit_expect(revert->snapshot)));
+    if (!revert_is_incoming(revert)) {
         plan_add(revert->plan, step_wait("started", "next", NULL,
                                          expect_status("prelaunch", NULL)));
+        if (revert->memory)
+            revert_load_vmstate(revert);
         return;
     }
-    plan_add(revert->plan, step_wait("check-fit", "next", NULL, fit_expect(revert->snapshot)));
     /* A disk that both processes have open is locked by the first one until it ends. */
     if (revert->excluded)
         plan_add(revert->plan,
@@ -178,7 +198,7 @@ static void revert_switch(struct revert *revert)
     }
     /* An answer is the only proof that it lives: the end of a process is heard of later. */
     step = step_wait("check-next", "next", NULL,
-                     expect_status(revert->memory ? "paused" : "prelaunch", NULL));
+                     expect_status(revert_is_incoming(revert) ? "paused" : "prelaunch", NULL));
     step_timeout(step, REVERT_STANDSTILL_MS);
     plan_add(revert->plan, step);
     step = step_deed("commit", NULL, json_object());
@@ -204,7 +224,7 @@ static void revert_go_on(struct revert *revert)
     fit_version(revert->world, version);
     if (strcmp(revert->target, "running") == 0)
         plan_add(revert->plan, planner_cont());
-    else if (revert->memory && version[0] >= 10)
+    else if (revert_is_incoming(revert) && version[0] >= 10)
         /* 7.2 has opened the images at the end of the load, 10.0 waits for cont or for this. */
         plan_add(revert->plan,
                  step_lenient(step_command("activate", "qemu", NULL, "blockdev-set-active",
@@ -224,28 +244,41 @@ static void revert_finish(struct revert *revert)
     plan_add(revert->plan, step_deed("state-write", NULL, json_object()));
     plan_add(revert->plan,
              step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", garbage))));
-    json_object_set_new(revert->plan, "method", json_string("respawn"));
+    if (vmstate_is(revert->memory))
+        plan_add(revert->plan, step_lenient(step_deed("file-remove",
+                                                      json_string_value(revert->scratch),
+                                                      json_pack("{s:O}", "file",
+                                                                revert->scratch))));
+}
+
+/* What the plans of all methods say. */
+static void revert_describe(struct revert *revert)
+{
+    json_object_set_new(revert->plan, "method", json_string(revert->method));
+    json_object_set(revert->plan, "reasons", revert->reasons);
     json_object_set_new(revert->plan, "run-state", json_string(revert->target));
     state_advance(revert->after);
     plan_set_running(revert->plan, world_status(revert->world));
     json_object_set(revert->plan, "after", revert->after);
 }
 
-static bool revert_plan(struct revert *revert, const json_t *request, struct err *err)
+static bool revert_respawn(struct revert *revert, struct err *err)
 {
-    if (!revert_check_method(revert, request, err) || !revert_check_snapshot(revert, err) ||
-        !revert_check_unsaved(revert, request, err) || !disks_check_jobs(revert->world, err) ||
-        !disks_check_all(revert->world, revert->after, err))
-        return false;
-    revert_choose_target(revert, request);
     if (revert->memory && !fit_check_program(revert->world, revert->snapshot, err))
         return false;
     if (!revert_parse_args(revert, err) || !revert_check_excluded(revert, err))
         return false;
-    revert->plan = plan_new("snapshot-revert", revert->name);
+    if (revert->excluded && vmstate_is(revert->memory)) {
+        err_set(err, REASON_METHOD_UNAVAILABLE, "Snapshot '%s' does not cover all writable disks, and a "
+                "vmstate cannot be loaded by a second QEMU while the first has one of them open",
+                revert->name);
+        return false;
+    }
     if (revert->memory)
         plan_add(revert->plan, step_deed("memory-check", state_str(revert->memory, "file"),
                                          json_deep_copy(revert->memory)));
+    if (vmstate_is(revert->memory))
+        plan_add(revert->plan, vmstate_create_scratch(json_string_value(revert->scratch), revert->memory));
     if (!revert_overlays(revert, err) || !revert_start(revert, err))
         return false;
     revert_load(revert);
@@ -259,6 +292,23 @@ static bool revert_plan(struct revert *revert, const json_t *request, struct err
     return true;
 }
 
+static bool revert_plan(struct revert *revert, const json_t *request, struct err *err)
+{
+    if (!revert_check_snapshot(revert, err) || !revert_check_unsaved(revert, request, err) ||
+        !disks_check_jobs(revert->world, err) ||
+        !disks_check_all(revert->world, revert->after, err))
+        return false;
+    revert_choose_target(revert, request);
+    if (!revert_choose_method(revert, request, err))
+        return false;
+    revert->plan = plan_new("snapshot-revert", revert->name);
+    if (strcmp(revert->method, REVERT_IN_PLACE) == 0 ? !in_place_plan(revert, err)
+                                                     : !revert_respawn(revert, err))
+        return false;
+    revert_describe(revert);
+    return true;
+}
+
 json_t *planner_revert(const struct world *world, const json_t *state, const json_t *request,
                        struct err *err)
 {
@@ -268,6 +318,9 @@ json_t *planner_revert(const struct world *world, const json_t *state, const jso
         .after = json_deep_copy(state),
         .actives = json_object(),
         .attached = json_object(),
+        .reasons = json_array(),
+        .scratch = json_sprintf("%s/load-%lld.tmp", world->memory_dir,
+                                (long long)json_integer_value(json_object_get(state, "counter")) + 1),
     };
 
     revert.snapshot = state_snapshot_need(state, revert.name, err);
@@ -281,5 +334,7 @@ json_t *planner_revert(const struct world *world, const json_t *state, const jso
     json_decref(revert.actives);
     json_decref(revert.attached);
     json_decref(revert.late);
+    json_decref(revert.reasons);
+    json_decref(revert.scratch);
     return revert.plan;
 }

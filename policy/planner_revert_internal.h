@@ -14,6 +14,8 @@ struct revert {
     const json_t *snapshot;     /* borrowed from the record */
     const json_t *memory;       /* its memory, when it is to be loaded; else NULL */
     const char *target;         /* run state to end in: running, paused, prelaunch */
+    const char *method;         /* planner_revert_method.h */
+    json_t *reasons;            /* why that one: sentences */
     bool excluded;              /* a writable disk that the snapshot does not cover */
     struct args *args;          /* the command line at the snapshot, with what clients had changed */
     struct args_disks opens;    /* its disks */
@@ -21,8 +23,12 @@ struct revert {
     json_t *actives;            /* key -> layer, of all disks on record that the new process opens */
     json_t *attached;           /* the same of those that are on a device */
     json_t *late;
+    json_t *scratch;            /* text: a file through which a vmstate is loaded (vmstate.h) */
     json_t *plan;
 };
+
+/* A new overlay on the layer that the snapshot has of that disk: its step and its record. */
+bool revert_overlay(struct revert *revert, const char *key, const char *layer, struct err *err);
 
 /* What the new process is started with; sets args and opens.  What clients had added over QMP is there
  * from its start; "configuration-changed" where that cannot be. */

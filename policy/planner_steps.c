@@ -14,6 +14,9 @@
 /* Faster than any disk, and small enough for a size_t of 32 bits and a double of QEMU's. */
 #define PLANNER_BANDWIDTH ((json_int_t)1 << 40)
 
+/* What the devices' state may take beside RAM. */
+#define PLANNER_DEVICE_ROOM ((json_int_t)16 << 20)
+
 json_t *expect_disk(const struct graph_disk *disk, const char *node)
 {
     bool named = disk->device[0] != '\0';
@@ -130,11 +133,10 @@ static json_t *planner_bandwidth_step(const char *step, json_int_t bandwidth)
                                   bandwidth));
 }
 
-void planner_migration_settings(const struct world *world, json_t *plan, bool background)
+void planner_capabilities(const struct world *world, json_t *plan, bool background)
 {
     json_t *set = planner_capability_list(world, background, false);
     json_t *back = planner_capability_list(world, background, true);
-    json_int_t old = json_integer_value(json_object_get(world->parameters, "max-bandwidth"));
     json_t *step;
 
     if (json_array_size(set) > 0) {
@@ -142,23 +144,37 @@ void planner_migration_settings(const struct world *world, json_t *plan, bool ba
         step_undo(step, planner_capability_step("migrate-capabilities-restore", back));
         plan_add(plan, step);
     }
-    step = planner_bandwidth_step("migrate-parameters", PLANNER_BANDWIDTH);
-    step_undo(step, planner_bandwidth_step("migrate-parameters-restore", old));
-    plan_add(plan, step);
     json_decref(set);
     json_decref(back);
 }
 
+void planner_capabilities_restore(const struct world *world, json_t *plan, bool background, bool lenient)
+{
+    json_t *back = planner_capability_list(world, background, true), *step;
+
+    if (json_array_size(back) > 0) {
+        step = planner_capability_step("migrate-capabilities-restore", back);
+        plan_add(plan, lenient ? step_lenient(step) : step);
+    }
+    json_decref(back);
+}
+
+void planner_migration_settings(const struct world *world, json_t *plan, bool background)
+{
+    json_int_t old = json_integer_value(json_object_get(world->parameters, "max-bandwidth"));
+    json_t *step = planner_bandwidth_step("migrate-parameters", PLANNER_BANDWIDTH);
+
+    planner_capabilities(world, plan, background);
+    step_undo(step, planner_bandwidth_step("migrate-parameters-restore", old));
+    plan_add(plan, step);
+}
+
 void planner_migration_restore(const struct world *world, json_t *plan, bool background)
 {
-    json_t *back = planner_capability_list(world, background, true);
+    json_int_t old = json_integer_value(json_object_get(world->parameters, "max-bandwidth"));
 
-    if (json_array_size(back) > 0)
-        plan_add(plan, planner_capability_step("migrate-capabilities-restore", back));
-    plan_add(plan, planner_bandwidth_step(
-                       "migrate-parameters-restore",
-                       json_integer_value(json_object_get(world->parameters, "max-bandwidth"))));
-    json_decref(back);
+    planner_capabilities_restore(world, plan, background, false);
+    plan_add(plan, planner_bandwidth_step("migrate-parameters-restore", old));
 }
 
 json_t *planner_freeze_step(const json_t *state, const json_t *layers)
@@ -171,6 +187,44 @@ json_t *planner_freeze_step(const json_t *state, const json_t *layers)
         json_object_set(files, json_string_value(id),
                         json_object_get(state_layer(state, json_string_value(id)), "real"));
     return step_deed("layers-freeze", NULL, json_pack("{s:o}", "layers", files));
+}
+
+json_int_t planner_ram_bytes(const struct world *world)
+{
+    return json_integer_value(json_object_get(world->memory_size, "base-memory")) +
+           json_integer_value(json_object_get(world->memory_size, "plugged-memory"));
+}
+
+json_int_t planner_memory_bytes(const struct world *world)
+{
+    return planner_ram_bytes(world) + PLANNER_DEVICE_ROOM;
+}
+
+static int planner_compare_ids(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+json_t *planner_device_ids(const struct world *world)
+{
+    size_t most = json_object_size(world->devices) + json_array_size(world->anonymous), n = 0, i;
+    const char **ids = calloc(most + 1, sizeof(*ids)), *id;
+    json_t *list = json_array(), *there;
+
+    if (!ids)
+        abort();
+    json_object_foreach(world->devices, id, there)
+        ids[n++] = id;
+    json_array_foreach(world->anonymous, i, there) {
+        id = state_str(there, "type");
+        if (id && strncmp(id, "child<", 6) == 0)
+            ids[n++] = id;
+    }
+    qsort(ids, n, sizeof(*ids), planner_compare_ids);
+    for (i = 0; i < n; i++)
+        json_array_append_new(list, json_string(ids[i]));
+    free(ids);
+    return list;
 }
 
 json_t *planner_args(const struct world *world)

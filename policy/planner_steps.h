@@ -30,6 +30,11 @@ json_t *planner_close_node(const char *node);
 json_t *planner_stop(void);
 json_t *planner_cont(void);
 
+/* The capabilities alone, for a vmstate: QEMU saves and loads it as a migration.  The second makes the steps that
+ * put them back lenient, for behind a commit point. */
+void planner_capabilities(const struct world *world, json_t *plan, bool background);
+void planner_capabilities_restore(const struct world *world, json_t *plan, bool background, bool lenient);
+
 /* Steps that put the migration's capabilities and parameters to what a save (background: one that
  * lets the guest keep its run state) needs, with undo, and those that put them back. */
 void planner_migration_settings(const struct world *world, json_t *plan, bool background);
@@ -55,6 +60,13 @@ void planner_cover(const json_t *state, json_t *snapshot, const char *key, json_
 
 /* new: the record of a disk on that layer, from what the snapshot keeps of its device. */
 json_t *planner_disk(const json_t *state, const json_t *device, const char *layer);
+
+/* What the guest has as RAM; what a file of its memory may take: that and a bit for the devices. */
+json_int_t planner_ram_bytes(const struct world *world);
+json_int_t planner_memory_bytes(const struct world *world);
+
+/* new: the VM's devices, sorted: their ids, or what they are ("child<TYPE>") where they have none. */
+json_t *planner_device_ids(const struct world *world);
 
 /* new: the user's command line as an array of strings; empty when attached. */
 json_t *planner_args(const struct world *world);

@@ -10,9 +10,15 @@
 enum {
     AT_MAGIC = 0, AT_VERSION = 4, AT_BACKING_OFFSET = 8, AT_BACKING_SIZE = 16,
     AT_CLUSTER_BITS = 20, AT_SIZE = 24, AT_CRYPT = 32, AT_SNAPSHOTS = 60,
+    AT_SNAPSHOTS_OFFSET = 64,
     V2_HEADER_BYTES = 72,
     AT_INCOMPATIBLE = 72, AT_COMPATIBLE = 80, AT_AUTOCLEAR = 88, AT_HEADER_LENGTH = 100,
     V3_HEADER_BYTES = 104,
+};
+
+/* The same of an entry of the snapshot table. */
+enum {
+    AT_ID_SIZE = 12, AT_NAME_SIZE = 14, AT_STATE_SIZE = 32, AT_EXTRA_SIZE = 36, ENTRY_BYTES = 40,
 };
 
 #define MAGIC 0x514649fbu
@@ -37,6 +43,11 @@ static uint32_t be32(const struct input *in, size_t at)
     const unsigned char *p = in->data + at;
 
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static unsigned be16(const struct input *in, size_t at)
+{
+    return (unsigned)in->data[at] << 8 | in->data[at + 1];
 }
 
 static uint64_t be64(const struct input *in, size_t at)
@@ -71,6 +82,7 @@ static bool parse_fixed(const struct input *in, struct qcow2_header *out, size_t
         return refuse(err, "names an unknown encryption");
     out->encrypted = be32(in, AT_CRYPT) != 0;
     out->snapshots = be32(in, AT_SNAPSHOTS);
+    out->snapshots_offset = be64(in, AT_SNAPSHOTS_OFFSET);
     if (out->snapshots > SNAPSHOTS_MAX)
         return refuse(err, "counts more snapshots than QEMU would open");
     *header_len = V2_HEADER_BYTES;
@@ -197,4 +209,26 @@ bool qcow2_parse(const void *data, size_t len, struct qcow2_header *out, struct 
          parse_extensions(&in, header_len, end, &found, err);
     *out = ok ? found : (struct qcow2_header){ 0 };
     return ok;
+}
+
+bool qcow2_has_snapshot(const void *table, size_t len, uint32_t count, const char *name)
+{
+    struct input in = { .data = table, .len = len };
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < count && at < len && len - at >= ENTRY_BYTES; i++) {
+        uint64_t extra = be32(&in, at + AT_EXTRA_SIZE);
+        size_t id = be16(&in, at + AT_ID_SIZE), size = be16(&in, at + AT_NAME_SIZE);
+        uint64_t end = at + ENTRY_BYTES + extra + id + size;
+
+        if (end > len)
+            return false;
+        /* Without a state of the machine it is one of disks alone. */
+        if (size == strlen(name) && memcmp(in.data + end - size, name, size) == 0 &&
+            (be32(&in, at + AT_STATE_SIZE) != 0 ||
+             (extra >= 8 && be64(&in, at + ENTRY_BYTES) != 0)))
+            return true;
+        at = (size_t)((end + 7) & ~UINT64_C(7));
+    }
+    return false;
 }

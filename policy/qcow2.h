@@ -41,11 +41,16 @@ struct qcow2_header {
     bool has_data_file;             /* incompatible bit 2: the data lies in another file */
     bool encrypted;
     uint32_t snapshots;             /* internal ones */
+    uint64_t snapshots_offset;      /* where in the file their table is */
     bool has_bitmaps;               /* the extension is there, whether QEMU trusts it or not */
     uint32_t bitmaps;               /* how many persistent bitmaps */
 };
 
 /* Fills *out from the first len bytes of an image; on failure *out is all zero. */
 bool qcow2_parse(const void *data, size_t len, struct qcow2_header *out, struct err *err);
+
+/* Is there an internal snapshot of that name among the first `count` of the table, of which these are the
+ * first len bytes? */
+bool qcow2_has_snapshot(const void *table, size_t len, uint32_t count, const char *name);
 
 #endif

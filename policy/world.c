@@ -90,6 +90,8 @@ void world_clear(struct world *world)
     free(world->args_now_disks);
     json_decref(world->devices);
     json_decref(world->places);
+    json_decref(world->drives);
+    json_decref(world->anonymous);
     graph_free(world->graph);
     json_decref(world->record);
     json_decref(world->status);

@@ -13,6 +13,8 @@
  * (QEMU does not grow it: block/qcow2.c, qcow2_co_truncate), bad (why a qcow2 header cannot be used), leads ({ dev, ino } of the file that `backing` leads to, when there is
  * one) }.
  * rooms: folder -> { free: bytes, writable: bool }, for folders in which files will be created.
+ * drives: qdev (as query-block has it) -> { type (of the device: "virtio-blk-device", "scsi-hd" ...),
+ * iothread (true: an I/O thread serves it or its controller) }.
  * open: "DEV:INO" -> true, for every file that the QEMU process has open; NULL: that cannot be told.
  * fit, program: the facts of policy/fit.h, of the VM as it is and of the program that a revert would
  * start; NULL: not known.
@@ -55,7 +57,10 @@ struct world {
     long long now;                  /* microseconds since 1970 */
     json_int_t converge_ms;         /* how long a merge may fail to catch up with the guest */
     json_t *devices;                /* id -> true, of the devices that have one; NULL: not known */
+    json_t *anonymous;              /* of qom-list: the devices that have none; NULL: not known */
     json_t *places;                 /* of those that clients added: id -> { property: value } */
+    json_t *drives;                 /* of the disks' devices: qdev -> { type?, iothread } (see above); NULL: not
+                                     * asked */
     json_t *files, *rooms, *open;
     json_t *fit, *program;
 };

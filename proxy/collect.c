@@ -11,6 +11,8 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/collect_fit.h"
+#include "policy/vmstate.h"
+#include "proxy/collect_drives.h"
 #include "proxy/collect_places.h"
 #include "proxy/deeds.h"
 #include "proxy/jobs.h"
@@ -28,6 +30,7 @@ enum collect_query {
     COLLECT_PARAMETERS,
     COLLECT_MIGRATION,
     COLLECT_DEVICES,
+    COLLECT_ANONYMOUS,
     COLLECT_FIT,                /* the first of fit_queries */
     COLLECT__COUNT = COLLECT_FIT + FIT_QUERIES
 };
@@ -42,6 +45,7 @@ static const char *const collect_query_names[COLLECT_FIT] = {
     [COLLECT_PARAMETERS] = "query-migrate-parameters",
     [COLLECT_MIGRATION] = "query-migrate",
     [COLLECT_DEVICES] = "qom-list",
+    [COLLECT_ANONYMOUS] = "qom-list",
 };
 
 static const char *collect_query_name(enum collect_query query)
@@ -65,7 +69,7 @@ struct collect {
     json_t *answers[COLLECT__COUNT];
     struct collect_slot slots[COLLECT__COUNT];
     unsigned outstanding;
-    bool asked_given;           /* the places of the devices of the command line */
+    bool asked_more;            /* what only the first answers say how to ask for */
     bool cancelled;
     struct event *watchdog;
     struct err err;
@@ -220,19 +224,37 @@ static void collect_place_cb(void *arg)
         collect_answers(collect);
 }
 
-/* Has a device of the command line gone?  Then one asks where the others are; false: not needed. */
-static bool collect_given(struct collect *collect)
+/* Could a snapshot be reverted to in place? */
+static bool collect_has_vmstate(const json_t *state)
 {
+    json_t *snapshot;
+    size_t i;
+
+    json_array_foreach(json_object_get(state, "snapshots"), i, snapshot)
+        if (vmstate_is(json_object_get(snapshot, "memory")))
+            return true;
+    return false;
+}
+
+/* Has a device of the command line gone?  Then one asks where the others are.  False: not needed. */
+static bool collect_more(struct collect *collect)
+{
+    struct link *link = vm_main(collect->daemon->vm);
     json_t *devices, *given;
 
-    if (collect->asked_given || collect->err.set || collect->cancelled ||
-        !vm_main(collect->daemon->vm))
+    if (collect->asked_more || collect->err.set || collect->cancelled || !link)
         return false;
-    collect->asked_given = true;
+    collect->asked_more = true;
     devices = world_read_devices(collect->answers[COLLECT_DEVICES]);
     given = config_given(collect->world.args, devices);
-    collect->outstanding = (unsigned)collect_places(vm_main(collect->daemon->vm), given,
-                                                    collect->world.places, collect_place_cb, collect);
+    collect->outstanding = (unsigned)collect_places(link, given, collect->world.places,
+                                                    collect_place_cb, collect);
+    if (collect_has_vmstate(collect->state)) {
+        collect->world.drives = json_object();
+        collect->outstanding += (unsigned)collect_drives(link, collect->answers[COLLECT_BLOCKS],
+                                                         collect->world.drives, collect_place_cb,
+                                                         collect);
+    }
     json_decref(devices);
     json_decref(given);
     return collect->outstanding > 0;
@@ -242,7 +264,7 @@ static void collect_answers(struct collect *collect)
 {
     struct world *world = &collect->world;
 
-    if (collect_given(collect))
+    if (collect_more(collect))
         return;
     if (!collect->err.set)
         world->graph = graph_new(collect->answers[COLLECT_NODES], collect->answers[COLLECT_BLOCKS],
@@ -257,6 +279,7 @@ static void collect_answers(struct collect *collect)
     world->migration = json_incref(collect->answers[COLLECT_MIGRATION]);
     world->capabilities = world_read_capabilities(collect->answers[COLLECT_CAPABILITIES]);
     world->devices = world_read_devices(collect->answers[COLLECT_DEVICES]);
+    world->anonymous = json_incref(collect->answers[COLLECT_ANONYMOUS]);
     collect_fit(world, &collect->answers[COLLECT_FIT]);
     world_take_config(world, json_object_get(collect->state, "config"));
     collect_inspect(collect);
@@ -266,8 +289,9 @@ static link_reply_cb collect_answer_cb;
 
 static void collect_ask(struct collect *collect, enum collect_query query)
 {
-    json_t *arguments = query == COLLECT_NODES     ? json_pack("{s:b}", "flat", 1)
-                        : query == COLLECT_DEVICES ? json_pack("{s:s}", "path", EXPECT_DEVICES)
+    json_t *arguments = query == COLLECT_NODES       ? json_pack("{s:b}", "flat", 1)
+                        : query == COLLECT_DEVICES   ? json_pack("{s:s}", "path", EXPECT_DEVICES)
+                        : query == COLLECT_ANONYMOUS ? json_pack("{s:s}", "path", EXPECT_DEVICES "-anon")
                         : query >= COLLECT_FIT
                             ? fit_query_arguments(&fit_queries[query - COLLECT_FIT]) : NULL;
 
@@ -316,7 +340,7 @@ static void collect_answer_cb(void *arg, enum link_answer answer, const char *te
 
     (void)text;
     (void)len;
-    if (answer == ANSWER_ERROR && slot->query == COLLECT_DEVICES)
+    if (answer == ANSWER_ERROR && slot->query >= COLLECT_DEVICES)
         value = json_array(); /* 7.2 has no such place before the first device of that kind */
     else if (answer == ANSWER_ERROR && slot->query >= COLLECT_FIT)
         value = json_null(); /* this machine cannot say */

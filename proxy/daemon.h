@@ -44,6 +44,7 @@ struct daemon {
     struct leftovers *leftovers;
     struct observer *observer;
     char *stuck;                /* why the last operation could not be ended, or NULL */
+    bool torn;                  /* and the guest's memory may not be that of its disks */
     bool waits_for_client;      /* QEMU is not started before a client came (wait=on) */
     bool ready;
     bool adopted;               /* QEMU was found running */

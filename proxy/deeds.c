@@ -4,11 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "policy/reason.h"
 #include "policy/state.h"
@@ -51,94 +49,6 @@ bool deed_sync(int fd, const char *path, struct err *err)
     if (dirfd >= 0)
         close(dirfd);
     return ok;
-}
-
-static bool deed_memory_create(const json_t *args, json_t **result, struct err *err)
-{
-    int fd = deed_create_file(state_str(args, "file"), err);
-
-    (void)result;
-    if (fd < 0)
-        return false;
-    close(fd);
-    return true;
-}
-
-/* Size and checksum of an open file. */
-static bool deed_sum(int fd, const char *path, json_int_t *size, char sum[17], struct err *err)
-{
-    XXH3_state_t *state = XXH3_createState();
-    size_t chunk = 1 << 20;
-    char *data = malloc(chunk);
-    ssize_t n = -1;
-
-    if (!state || !data)
-        abort();
-    XXH3_64bits_reset(state);
-    *size = 0;
-    for (;;) {
-        n = read(fd, data, chunk);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        XXH3_64bits_update(state, data, (size_t)n);
-        *size += n;
-    }
-    if (n < 0)
-        durable_errno(err, errno, "read", path);
-    snprintf(sum, 17, "%016llx", (unsigned long long)XXH3_64bits_digest(state));
-    XXH3_freeState(state);
-    free(data);
-    return n == 0;
-}
-
-static bool deed_memory_seal(const json_t *args, json_t **result, struct err *err)
-{
-    const char *path = state_str(args, "file");
-    int fd = deed_open(args, O_RDONLY, err);
-    json_int_t size = 0;
-    char sum[17];
-    bool ok;
-
-    if (fd < 0)
-        return false;
-    ok = deed_sync(fd, path, err) && deed_sum(fd, path, &size, sum, err);
-    close(fd);
-    if (ok && size == 0) {
-        err_set(err, REASON_QEMU_FAILED, "QEMU has saved no memory in '%s'", path);
-        return false;
-    }
-    if (ok)
-        *result = json_pack("{s:I, s:s}", "size", size, "xxh3", sum);
-    return ok;
-}
-
-static bool deed_memory_check(const json_t *args, json_t **result, struct err *err)
-{
-    const char *path = state_str(args, "file");
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    json_int_t want = json_integer_value(json_object_get(args, "size")), size = 0;
-    struct stat st;
-    char sum[17];
-
-    (void)result;
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        err_set(err, REASON_MEMORY_MISSING, "The saved memory '%s' cannot be opened: %s", path,
-                fd < 0 ? strerror(errno) : "it is not a file");
-    } else if (st.st_size != want) {
-        err_set(err, REASON_MEMORY_CHANGED, "The saved memory '%s' has %lld bytes instead of %"
-                JSON_INTEGER_FORMAT ": restore it from a backup", path, (long long)st.st_size, want);
-    } else if (deed_sum(fd, path, &size, sum, err) &&
-               strcmp(sum, state_str(args, "xxh3") ? state_str(args, "xxh3") : "") != 0) {
-        err_set(err, REASON_MEMORY_CHANGED, "The saved memory '%s' was altered (its checksum is "
-                "wrong): restore it from a backup", path);
-    }
-    if (fd >= 0)
-        close(fd);
-    if (err->set)
-        err_name(err, "file", path);
-    return !err->set;
 }
 
 static bool deed_layers_freeze(const json_t *args, json_t **result, struct err *err)
@@ -246,6 +156,7 @@ static const struct {
     { "overlay-create", deed_overlay_create },
     { "header-check", deed_header_check },
     { "header-rewrite", deed_header_rewrite },
+    { "vmstate-create", deed_vmstate_create },
     { "memory-create", deed_memory_create },
     { "memory-seal", deed_memory_seal },
     { "memory-check", deed_memory_check },

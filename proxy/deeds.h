@@ -8,9 +8,11 @@
  *   overlay-create  { file, size, backing, backing-format, qemu-img }   never over an existing file
  *   header-check    { file, backing, backing-format }   the header names that, and is durable
  *   header-rewrite  { file, backing, backing-format, qemu-img }   makes it so; nothing else changes
+ *   vmstate-create  { file, size, qemu-img }        an empty image, never over an existing file
  *   memory-create   { file }
- *   memory-seal     { file } -> { size, xxh3 }      durable from here on
- *   memory-check    { file, size, xxh3 }            the file is what was sealed
+ *   memory-seal     { file, tag? } -> { size, xxh3 }    durable from here on
+ *   memory-check    { file, size, xxh3, tag? }      the file is what was sealed; tag: a state of that name
+ *                                                   is in the image
  *   layers-freeze   { layers: {id: path} } -> { id: print }
  *   files-sync      { files: [path] }               what QEMU has written is on the disk, if it can be
  *   file-sync       { file }                        it is on the disk

@@ -124,6 +124,30 @@ bool deed_overlay_create(const json_t *args, json_t **result, struct err *err)
     return ok;
 }
 
+bool deed_vmstate_create(const json_t *args, json_t **result, struct err *err)
+{
+    const char *path = state_str(args, "file");
+    char size[32];
+    const char *const words[] = {
+        state_str(args, "qemu-img"), "create", "-q", "-f", "qcow2", "{}", size, NULL,
+    };
+    int fd = deed_create_file(path, err);
+    bool ok;
+
+    (void)result;
+    if (fd < 0)
+        return false;
+    snprintf(size, sizeof(size), "%" JSON_INTEGER_FORMAT,
+             json_integer_value(json_object_get(args, "size")));
+    ok = image_run(words, fd, path, err);
+    close(fd);
+    if (!ok) {
+        unlink(path);
+        err_name(err, "file", path);
+    }
+    return ok;
+}
+
 bool deed_header_check(const json_t *args, json_t **result, struct err *err)
 {
     int fd = deed_open(args, O_RDONLY, err);

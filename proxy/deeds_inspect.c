@@ -165,7 +165,8 @@ bool deed_preflight(const json_t *args, json_t **result, struct err *err)
         if (strcmp(name, "memory-check") == 0 && json_is_true(json_object_get(args, "dry-run")) &&
             !deeds_find(name)(of, result, err))
             return false;
-        if (strcmp(name, "overlay-create") != 0 && strcmp(name, "memory-create") != 0)
+        if (strcmp(name, "overlay-create") != 0 && strcmp(name, "memory-create") != 0 &&
+            strcmp(name, "vmstate-create") != 0)
             continue;
         if (lstat(file, &st) < 0) {
             if (errno == ENOENT)

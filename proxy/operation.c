@@ -5,6 +5,7 @@
 
 #include "policy/info.h"
 #include "policy/plan.h"
+#include "policy/planner.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
@@ -86,6 +87,8 @@ json_t *operation_result(const struct operation *op)
     }
     if (json_object_get(op->plan, "method"))
         json_object_set(result, "method", json_object_get(op->plan, "method"));
+    if (json_object_get(op->plan, "reasons"))
+        json_object_set(result, "reasons", json_object_get(op->plan, "reasons"));
     if (strcmp(op->kind, "snapshot-delete") == 0 && !op->dry_run)
         json_object_set(result, "deleted", operation_deleted(op));
     if (standstill >= 0)
@@ -108,7 +111,19 @@ void operation_announce(struct operation *op, const char *kind)
         daemon_event(op->daemon, "SNAPSHOT_REVERTED",
                      json_pack("{s:s, s:O, s:O, s:b}", "name", name, "method",
                                json_object_get(op->plan, "method"), "run-state",
-                               json_object_get(op->plan, "run-state"), "respawned", 1));
+                               json_object_get(op->plan, "run-state"), "respawned",
+                               strcmp(state_str(op->plan, "method"), "in-place") != 0));
+}
+
+bool operation_tears(const struct operation *op)
+{
+    const json_t *plan = op->stage == STAGE_RECOVER ? json_object_get(op->journal, "plan") : op->plan;
+    const char *method = state_str(plan, "method");
+    bool committed = op->stage == STAGE_RECOVER
+                         ? planner_journal_committed(op->journal, op->daemon->store->state)
+                         : runner_committed(op->runner);
+
+    return method && strcmp(method, "in-place") == 0 && !committed;
 }
 
 static struct operation *operation_new(struct daemon *daemon, const char *kind, json_t *request)

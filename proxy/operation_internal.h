@@ -57,6 +57,8 @@ void operation_enter(struct operation *op, enum operation_stage stage);
 void operation_start_cb(evutil_socket_t fd, short what, void *arg);
 /* Tells the clients that the stage's plan is done. */
 void operation_announce(struct operation *op, const char *kind);
+/* A revert in place that is stuck before its commit point may have left any memory. */
+bool operation_tears(const struct operation *op);
 /* new: SnapshotResult. */
 json_t *operation_result(const struct operation *op);
 /* The end: answers, concludes the job, frees the operation.  Steals result, clears err; err is NULL

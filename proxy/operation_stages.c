@@ -149,6 +149,7 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
         return;
     case RUNNER_STUCK:
         op->daemon->stuck = strdup(mine.set ? mine.desc : "unknown");
+        op->daemon->torn = operation_tears(op);
         mine.reason = REASON_STUCK;
         operation_finish(op, NULL, &mine);
         return;
@@ -200,12 +201,19 @@ static json_t *operation_plan_save_as(struct operation *op, struct err *err)
 {
     const json_t *state = op->daemon->store->state;
     json_t *revert = planner_revert(&op->world, state, op->request, err);
-    json_t *plan = revert ? planner_save_as(&op->world, state, op->request, err) : NULL;
+    json_t *request = json_copy(op->request), *plan = NULL;
 
+    /* A stream would leave the images of this process let go of. */
+    if (revert && strcmp(state_str(revert, "method"), "in-place") == 0)
+        json_object_set_new(request, "memory", json_string("vmstate"));
+    if (revert)
+        plan = planner_save_as(&op->world, state, request, err);
     if (plan && op->dry_run) {
         json_array_extend(json_object_get(plan, "steps"), json_object_get(revert, "steps"));
         json_object_set(plan, "method", json_object_get(revert, "method"));
+        json_object_set(plan, "reasons", json_object_get(revert, "reasons"));
     }
+    json_decref(request);
     json_decref(revert);
     return plan;
 }

@@ -125,6 +125,7 @@ static enum exit_code show_result(const struct call *call, const json_t *value)
         if (!json_is_array(plan))
             return shape_error();
         snapshot_print_plan(stdout, plan);
+        snapshot_print_reasons(stdout, json_object_get(value, "reasons"));
     } else if (json_object_get(call->arguments, "job-id")) {
         printf("Started as job ");
         snapshot_print_text(stdout, json_string_value(json_object_get(call->arguments, "job-id")),

@@ -231,6 +231,7 @@ void recover_hot(struct daemon *daemon)
     } else if (journal) {
         free(daemon->stuck); /* one more try */
         daemon->stuck = NULL;
+        daemon->torn = false;
         operation_recover(daemon, journal);
     }
     json_decref(journal);

@@ -23,11 +23,15 @@ void runner_later(struct runner *runner, unsigned ms)
 
 void runner_watch(struct runner *runner)
 {
-    json_int_t ms = json_integer_value(json_object_get(runner_current(runner), "timeout"));
+    const json_t *step = runner_current(runner);
+    json_int_t ms = json_integer_value(json_object_get(step, "timeout"));
+    json_int_t patience = json_integer_value(json_object_get(step, "patience"));
     struct timeval tv;
 
     if (ms <= 0 || ms > PLAN_TIMEOUT_MS)
         ms = PLAN_TIMEOUT_MS;
+    if (patience > ms)
+        ms = patience;
     tv = (struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
     event_add(runner->watchdog, &tv);
 }
@@ -183,7 +187,7 @@ static void runner_step(struct runner *runner)
         runner_end(runner, runner->undoing ? RUNNER_UNDONE : RUNNER_DONE);
         return;
     }
-    runner->accepted = false;
+    runner->accepted = runner->probing = false;
     if (runner->cancelled && !runner->undoing && !runner->committed && !runner->forward) {
         struct err err = ERR_INIT;
 
@@ -193,7 +197,10 @@ static void runner_step(struct runner *runner)
     }
     log_debug("step %s", state_str(step, "step"));
     err_clear(&runner->refusal);
-    if (json_object_get(step, "command")) {
+    if (json_object_get(step, "needs")) {
+        runner->probing = true;
+        runner_begin_verify(runner);
+    } else if (json_object_get(step, "command")) {
         runner_command(runner, step);
     } else if (json_object_get(step, "args")) {
         runner->phase = RUNNER_ACTING;

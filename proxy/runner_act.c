@@ -9,6 +9,7 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/durable.h"
+#include "proxy/log.h"
 #include "proxy/runner_internal.h"
 
 /* The human monitor says in words what went wrong, and nothing when all is well; a debugger that is
@@ -43,12 +44,14 @@ static bool runner_may_be_so(const json_t *step)
     return expect_query(expect) && strcmp(state_str(expect, "is"), "migrated") != 0;
 }
 
-void runner_set_refused(struct err *err, const char *name, const struct message_reply *reply)
+void runner_set_refused(struct err *err, const char *name, const char *advice,
+                        const struct message_reply *reply)
 {
     json_t *error = json_loadb(reply->value.at, reply->value.len, JSON_ALLOW_NUL, NULL);
     const char *desc = state_str(error, "desc");
 
-    err_set(err, REASON_QEMU_FAILED, "QEMU refused '%s': %s", name, desc ? desc : "no reason given");
+    err_set(err, REASON_QEMU_FAILED, "QEMU refused '%s': %s%s%s", name,
+            desc ? desc : "no reason given", advice ? "; " : "", advice ? advice : "");
     json_decref(error);
 }
 
@@ -71,7 +74,8 @@ static void runner_answer_cb(void *arg, enum link_answer answer, const char *tex
     event_del(runner->watchdog);
     runner->accepted = answer != ANSWER_ERROR;
     if (answer == ANSWER_ERROR) {
-        runner_set_refused(&runner->refusal, state_str(step, "step"), reply);
+        runner_set_refused(&runner->refusal, state_str(step, "step"), state_str(step, "advice"),
+                           reply);
     } else if (answer == ANSWER_RETURN) {
         runner_note_moved(runner);
         runner_check_human(runner, step, reply);
@@ -138,4 +142,26 @@ void runner_command(struct runner *runner, const json_t *step)
     }
     if (fd >= 0)
         close(fd);
+}
+
+void runner_probed(struct runner *runner, const json_t *reply)
+{
+    const json_t *step = runner_current(runner);
+    struct err err = ERR_INIT;
+
+    runner->probing = false;
+    if (expect_check(json_object_get(step, "expect"), reply, &err) == EXPECT_YES) {
+        log_debug("step %s: it is so already", state_str(step, "step"));
+        runner->accepted = true;
+        runner_step_done(runner);
+        return;
+    }
+    err_clear(&err);
+    if (expect_check(json_object_get(step, "needs"), reply, &err) == EXPECT_YES) {
+        runner_command(runner, step);
+        return;
+    }
+    if (!err.set)
+        err_set(&err, REASON_QEMU_FAILED, "QEMU is not as '%s' needs it", state_str(step, "step"));
+    runner_fail(runner, &err);
 }

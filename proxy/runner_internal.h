@@ -29,6 +29,7 @@ struct runner {
     bool undoing, committed, cancelled;
     bool forward;               /* a step was done that cannot be taken back */
     enum runner_phase phase;
+    bool probing;               /* may the step's command go out, must it? (step_needs()) */
     bool accepted;              /* the step's action was not refused */
     unsigned tries;
     struct err err;             /* why it is being undone */
@@ -48,8 +49,9 @@ struct runner {
     struct event *watchdog;     /* an answer does not come */
 };
 
-/* Sends the current step's command. */
+/* Sends the current step's command; or, where it needs something, does so if that answer allows it. */
 void runner_command(struct runner *runner, const json_t *step);
+void runner_probed(struct runner *runner, const json_t *reply);
 runner_deed_cb runner_deed_done;
 /* The current step may have moved data, as far as is known. */
 void runner_note_moved(struct runner *runner);
@@ -66,8 +68,9 @@ void runner_fail(struct runner *runner, struct err *err);
 /* Moves what QEMU said when it refused the action to err, in place of what err says. */
 void runner_take_refusal(struct runner *runner, struct err *err);
 
-/* Says that QEMU refused the command of that name, and why. */
-void runner_set_refused(struct err *err, const char *name, const struct message_reply *reply);
+/* Says that QEMU refused the command of that name, why, and what may be done (NULL: nothing is known). */
+void runner_set_refused(struct err *err, const char *name, const char *advice,
+                        const struct message_reply *reply);
 
 /* The verification has to wait: true when the runner does something else first, or has failed. */
 bool runner_stall(struct runner *runner, const json_t *reply);

@@ -104,7 +104,7 @@ static void runner_stall_cb(void *arg, enum link_answer answer, const char *text
         return;
     event_del(runner->watchdog);
     if (answer == ANSWER_ERROR) {
-        runner_set_refused(&err, runner_execute(stall), reply);
+        runner_set_refused(&err, runner_execute(stall), NULL, reply);
         log_warn("%s: %s", state_str(runner_current(runner), "step"), err.desc);
         err_clear(&err);
     } else if (answer == ANSWER_RETURN) {

@@ -51,9 +51,14 @@ static void runner_verdict(struct runner *runner, const json_t *reply)
     const json_t *step = runner_current(runner);
     const json_t *expect = json_object_get(step, "expect");
     struct err err = ERR_INIT;
-    enum expect_verdict verdict = expect_check(expect, reply, &err);
+    enum expect_verdict verdict;
 
     event_del(runner->watchdog);
+    if (runner->probing) {
+        runner_probed(runner, reply);
+        return;
+    }
+    verdict = expect_check(expect, reply, &err);
     runner_progress_reply(runner, expect, reply);
     if (verdict == EXPECT_YES) {
         err_clear(&runner->refusal);

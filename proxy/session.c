@@ -254,6 +254,20 @@ static bool session_destroys(struct daemon *daemon, struct slot *slot, const str
     return true;
 }
 
+/* Would the guest go on with memory that is not that of its disks?  Then the slot is answered. */
+static bool session_tears(struct daemon *daemon, struct slot *slot, const struct message *message)
+{
+    struct err err = ERR_INIT;
+
+    if (!daemon->torn || (strcmp(message->command, "cont") != 0 &&
+                          command_classify(message->command) != COMMAND_HUMAN))
+        return false;
+    err_set(&err, REASON_STUCK, "'%s' is refused, as the guest's memory is not that of its disks: end QEMU "
+            "and start it again", message->command);
+    answer_error(slot, &err);
+    return true;
+}
+
 static void session_command(struct daemon *daemon, struct slot *slot,
                             const struct message *message)
 {
@@ -263,6 +277,7 @@ static void session_command(struct daemon *daemon, struct slot *slot,
         operation_command(daemon, slot, message);
     } else if (!intercept_answer(daemon, slot, message) &&
                !session_conflicts(daemon, slot, message) &&
+               !session_tears(daemon, slot, message) &&
                !session_destroys(daemon, slot, message)) {
         session_forward(daemon, slot, message);
     }

@@ -32,6 +32,9 @@ size_t snapshot_print_verify(FILE *out, const json_t *infos);
 /* plan: [SnapshotStep], numbered, with undo, bytes and commit point, and a summary. */
 void snapshot_print_plan(FILE *out, const json_t *plan);
 
+/* reasons (may be NULL): why the method was chosen, a line each. */
+void snapshot_print_reasons(FILE *out, const json_t *reasons);
+
 /* command: "snapshot-create", ...; result: SnapshotResult.  One line that says what was done. */
 void snapshot_print_result(FILE *out, const char *command, const char *name,
                            const json_t *result);

@@ -78,6 +78,18 @@ void snapshot_print_plan(FILE *out, const json_t *plan)
     putc('\n', out);
 }
 
+void snapshot_print_reasons(FILE *out, const json_t *reasons)
+{
+    const json_t *reason;
+    size_t i;
+
+    json_array_foreach(reasons, i, reason) {
+        fputs(i == 0 ? "Method: " : "        ", out);
+        snapshot_print_text(out, json_string_value(reason), 0);
+        putc('\n', out);
+    }
+}
+
 /* The result */
 
 static void names_print(FILE *out, const json_t *names)

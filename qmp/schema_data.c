@@ -79,6 +79,7 @@ const char *const schema_entries[] = {
            OPTIONAL("snapshot", "SnapshotInfo") ","
            OPTIONAL("plan", "[SnapshotStep]") ","
            OPTIONAL("method", "str") ","
+           OPTIONAL("reasons", "[str]") ","
            OPTIONAL("deleted", "[str]") ","
            OPTIONAL("standstill", "int")),
     ARRAY("SnapshotStep"),

@@ -9,6 +9,7 @@ ratio of the medians.
 
   revert   standstill: between STOP and RESUME (by hand: from the kill); whole: until the answer;
            first line: from the command to the first that the guest prints behind the revert
+  revert in place   the same, of a vmstate, by the proxy alone
   create   with memory; standstill and whole
   delete   of a snapshot with data to move down, by an active commit
   relay    round trips of one request, and of 8 at once
@@ -156,10 +157,12 @@ class Pair:
         return [*disks, data]
 
     def rounds(self, count, *measures):
-        """measures: (by hand, through the proxy), functions of the guest."""
+        """measures: (by hand, through the proxy), functions of the guest; None: not measured."""
         for number in range(count + 1):
             self.rows.warm = number == 0
             for measure, guest in zip(measures, (self.hand, self.proxy)):
+                if measure is None:
+                    continue
                 guest.command("cont")
                 guest.serial.wait_more(2, timeout=60)
                 measure(guest)
@@ -181,6 +184,25 @@ class Pair:
         took.standstill = by_hand.standstill(guest.qmp)
         return took
 
+    def watched(self, name, guest, side, action):
+        guest.serial.last_before = guest.serial.last()
+        with Watch(guest.serial) as watch:
+            took = action()
+            first = watch.first_line()
+        self.rows.took(name, side, took)
+        self.rows.add(f"{name}: first line", "ms", side, (first - took.begin) * 1000)
+
+    def in_place(self, count):
+        """Beside the respawn above: of the same guest, by the proxy alone."""
+        self.proxy.command("cont")
+        saved = self.proxy.command("snapshot-create", {"name": "here", "memory": "vmstate"},
+                                   timeout=60)["snapshot"]
+        self.proxy.command("stop")
+        self.rounds(count, None, lambda g: self.watched(
+            f"revert in place {self.label}", g, "proxy", lambda: self.proxy_took(
+                g, "snapshot-revert", {"name": "here", "discard": True, "method": "in-place"})))
+        return saved["memory"]["size"]
+
     def revert(self, count):
         name, memory = f"revert {self.label}", self.t.path("hand.mem")
         frozen = list(self.hand.disks)
@@ -192,16 +214,9 @@ class Pair:
         for guest in self.guests.values():
             guest.command("stop")
 
-        def watched(guest, side, action):
-            guest.serial.last_before = guest.serial.last()
-            with Watch(guest.serial) as watch:
-                took = action()
-                first = watch.first_line()
-            self.rows.took(name, side, took)
-            self.rows.add(f"{name}: first line", "ms", side, (first - took.begin) * 1000)
         self.rounds(count,
-                    lambda g: watched(g, "hand", lambda: g.revert(memory, frozen)),
-                    lambda g: watched(g, "proxy", lambda: self.proxy_took(
+                    lambda g: self.watched(name, g, "hand", lambda: g.revert(memory, frozen)),
+                    lambda g: self.watched(name, g, "proxy", lambda: self.proxy_took(
                         g, "snapshot-revert", {"name": "base", "discard": True})))
         return {"hand": os.path.getsize(memory), "proxy": saved["memory"]["size"]}
 
@@ -284,6 +299,7 @@ def bench(options, rows, facts):
         memory = 32 if options.quick else 256
         pair = Pair(t, rows, kind, memory, f"{memory} MB")
         facts["saved bytes"] = pair.revert(options.rounds)
+        facts["saved bytes"]["vmstate"] = pair.in_place(options.rounds)
         pair.create(options.rounds)
         pair.delete(options.rounds, 64 if options.quick else 256)
         pair.relay(options.rounds, 100 if options.quick else 300)
@@ -291,6 +307,7 @@ def bench(options, rows, facts):
         if options.full:
             pair = Pair(t, rows, kind, 1024, "1 GiB")
             facts["saved bytes, 1 GiB"] = pair.revert(options.rounds)
+            facts["saved bytes, 1 GiB"]["vmstate"] = pair.in_place(options.rounds)
             pair.create(options.rounds)
             pair.stop()
     run.timeout = 1200

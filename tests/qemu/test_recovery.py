@@ -30,7 +30,15 @@ OPERATIONS = {
     "revert": ("snapshot-revert", {"name": "s1", "discard": True}),
     "revert that saves first": ("snapshot-revert", {"name": "s1", "save-as": "s2"}),
     "delete": ("snapshot-delete", {"name": "s1"}),
+    # those of test_inplace_deaths.py
+    "create of a vmstate": ("snapshot-create", {"name": "s2", "memory": "vmstate"}),
+    "revert in place": ("snapshot-revert", {"name": "s1", "discard": True, "method": "in-place"}),
+    "revert in place that saves first": ("snapshot-revert", {"name": "s1", "save-as": "s2",
+                                                             "method": "in-place"}),
+    "revert of a vmstate by respawn": ("snapshot-revert", {"name": "s1", "discard": True,
+                                                           "method": "respawn"}),
 }
+HERE = ("create", "revert", "revert that saves first", "delete")
 
 
 def pids_of(t, p):
@@ -54,7 +62,7 @@ def kill_pids(p, pids):
 class Scene:
     """A guest on two disks with the snapshots s0 and s1, and an operation to break."""
 
-    def __init__(self, t, number):
+    def __init__(self, t, number, memory):
         self.t = t
         self.dir = t.path(f"n{number}")
         self.dir.mkdir()
@@ -62,7 +70,7 @@ class Scene:
                                              name=f"vm{number}")
         self.saved = {}
         for name in ("s0", "s1"):
-            self.saved[name] = scene.create(self.p, name)
+            self.saved[name] = scene.create(self.p, name, memory=memory)
             self.p.serial.wait_more(2)
 
     def again(self):
@@ -198,14 +206,14 @@ def chosen(operation, kind):
     if "," in STEPS or int(STEPS) > 9:
         return [int(step) for step in STEPS.split(",")]
     return sorted(random.Random(f"{SEED} {operation} {kind}").sample(
-        range(1, 30 if "first" in operation else 16), int(STEPS)))
+        range(1, 30 if "first" in operation or "in place" in operation else 16), int(STEPS)))
 
 
 def each_step(t, operation, kind):
     """The operation, broken behind steps of it; what went wrong, and where."""
     bad, tried = {}, 0
     for step in chosen(operation, kind):
-        s = Scene(t, step)
+        s = Scene(t, step, "stream" if operation in HERE else "vmstate")
         name = breaks(s, operation, step, kind)
         if name is None:
             s.kill_all(True)
@@ -310,7 +318,7 @@ def test_overlays_with_data_are_never_removed(t):
 TESTS = [test_a_start_right_behind_a_kill, test_a_create_that_is_taken_back_when_the_proxy_dies,
          test_overlays_with_data_are_never_removed,
          test_a_proxy_that_dies_while_memory_is_saved]
-TESTS += [make(operation, kind) for operation in OPERATIONS
+TESTS += [make(operation, kind) for operation in HERE
           for kind in ("cold", "qemu", "alone", "later")]
 
 

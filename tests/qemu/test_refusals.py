@@ -98,9 +98,9 @@ def test_what_is_not_there_yet_is_refused_by_its_word(t):
     p = scene.start(t)
     p.command("snapshot-create", {"name": "s1"})
     for reason, command, args, word in (
-            ("method-unavailable", "snapshot-revert", {"method": "in-place"}, "in-place"),
+            ("method-unavailable", "snapshot-revert", {"method": "in-place"}, "stream"),
+            ("method-unavailable", "snapshot-revert", {"method": "standby"}, "standby"),
             ("current-branch", "snapshot-delete", {"children": "include"}, "'s1'"),
-            ("not-supported", "snapshot-create", {"memory": "vmstate"}, "vmstate"),
             ("not-supported", "snapshot-create", {"live": True}, "live"),
             ("unknown-disk", "snapshot-create", {"disks": ["d0", "nope"]}, "'nope'"),
             ("unknown-disk", "snapshot-create", {"disks": ["d0", "d0"]}, "'d0'"),

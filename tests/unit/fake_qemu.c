@@ -8,8 +8,7 @@
 #include "policy/state.h"
 
 const char *const fake_trouble_name[FAKE__COUNT] = {
-    [FAKE_FINE] = "fine",
-    [FAKE_REFUSE] = "refused",
+    [FAKE_FINE] = "fine", [FAKE_REFUSE] = "refused",
     [FAKE_DONE_REFUSED] = "done and refused",
     [FAKE_IGNORE] = "ignored",
     [FAKE_CUT_BEFORE] = "cut before",
@@ -81,6 +80,47 @@ static void fake_job(struct fake_qemu *fake, const char *execute, const json_t *
     }
 }
 
+/* QEMU aborts when a device is given the node that it has. */
+static void fake_qom_set(struct fake_qemu *fake, const json_t *args)
+{
+    const char *device = state_str(fake_member(fake, "paths"), state_str(args, "path"));
+    json_t *disks = fake_member(fake, "disks");
+
+    assert_non_null(device);
+    if (json_equal(json_object_get(disks, device), json_object_get(args, "value")))
+        json_object_set_new(fake->vm, "aborted", json_true());
+    json_object_set(disks, device, json_object_get(args, "value"));
+}
+
+/* A node into which nothing was saved has a snapshot. */
+static void fake_snapshot(struct fake_qemu *fake, const char *execute, const json_t *args)
+{
+    const char *node = state_str(args, "vmstate");
+    json_t *saved = fake_member(fake, "saved");
+
+    fake_set(fake_member(fake, "jobs"), state_str(args, "job-id"), "concluded");
+    if (strcmp(execute, "snapshot-save") == 0)
+        json_object_set(saved, node, fake_member(fake, "memory"));
+    else if (json_object_get(saved, node))
+        json_object_set(fake->vm, "memory", json_object_get(saved, node));
+    else
+        fake_set(fake->vm, "memory", "snapshot");
+}
+
+/* The guest runs on what it has: the disks of another moment tear it. */
+static void fake_cont(struct fake_qemu *fake)
+{
+    bool snapshot = strcmp(state_str(fake->vm, "memory"), "snapshot") == 0;
+    const char *device;
+    json_t *node;
+
+    fake_set(fake->vm, "status", "running");
+    json_object_foreach(fake_member(fake, "first"), device, node)
+        if (fake_member(fake, "in-place") &&
+            json_equal(node, json_object_get(fake_member(fake, "disks"), device)) == snapshot)
+            json_object_set_new(fake->vm, "torn", json_true());
+}
+
 static void fake_settings(struct fake_qemu *fake, const json_t *args)
 {
     json_t *item;
@@ -98,7 +138,11 @@ static void fake_do(struct fake_qemu *fake, const char *execute, const json_t *a
     if (strcmp(execute, "stop") == 0) {
         fake_set(fake->vm, "status", "paused");
     } else if (strcmp(execute, "cont") == 0) {
-        fake_set(fake->vm, "status", "running");
+        fake_cont(fake);
+    } else if (strcmp(execute, "qom-set") == 0) {
+        fake_qom_set(fake, args);
+    } else if (strncmp(execute, "snapshot-", 9) == 0) {
+        fake_snapshot(fake, execute, args);
     } else if (strcmp(execute, "blockdev-add") == 0) {
         json_object_set_new(fake_member(fake, "nodes"), state_str(args, "node-name"), json_true());
     } else if (strcmp(execute, "blockdev-del") == 0) {
@@ -128,7 +172,7 @@ static json_t *fake_list(const json_t *object, const char *fmt)
 
     json_object_foreach((json_t *)object, key, value)
         json_array_append_new(out, strcmp(fmt, "node") == 0
-                                       ? json_pack("{s:s, s:s}", "node-name", key, "drv", "qcow2")
+                                       ? json_pack("{s:s, s:s, s:b}", "node-name", key, "drv", "qcow2", "ro", 0)
                               : strcmp(fmt, "job") == 0
                                   ? json_pack("{s:s, s:O}", "id", key, "status", value)
                               : strcmp(fmt, "capability") == 0
@@ -328,6 +372,9 @@ struct fake_qemu *fake_new(struct event_base *base, json_t *vm)
     fake->base = base;
     fake->vm = vm;
     json_object_set_new(vm, "commits", json_object());
+    json_object_set_new(vm, "saved", json_object());
+    json_object_set_new(vm, "memory", json_string("present"));
+    json_object_set_new(vm, "first", json_deep_copy(json_object_get(vm, "disks")));
     fake->log = json_array();
     fake->at = (size_t)-1;
     fake->fd = pair[0];

@@ -50,7 +50,8 @@ static struct link *env_link(void *arg, const char *on)
 
 static void env_deed_do(struct runner_fake *fake, const char *name, const char *file)
 {
-    if (strcmp(name, "overlay-create") == 0 || strcmp(name, "memory-create") == 0)
+    if (strcmp(name, "overlay-create") == 0 || strcmp(name, "memory-create") == 0 ||
+        strcmp(name, "vmstate-create") == 0)
         json_object_set_new(fake->files, file, json_true());
     else if (strcmp(name, "file-remove") == 0)
         json_object_del(fake->files, file);

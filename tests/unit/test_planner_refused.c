@@ -47,8 +47,7 @@ static void memory_that_cannot_be_saved_is_refused(void **state)
 
     (void)state;
     world_refuse(world, planner_create, "{'name': 's1', 'memory': 'stream'}", REASON_WRONG_STATE);
-    world_refuse(world, planner_create, "{'name': 's1', 'memory': 'vmstate'}",
-                 REASON_NOT_SUPPORTED);
+    world_refuse(world, planner_create, "{'name': 's1', 'memory': 'vmstate'}", REASON_WRONG_STATE);
     world_status_set(world, "postmigrate");
     world_refuse(world, planner_create, S1, REASON_WRONG_STATE);
     world_status_set(world, "running");

@@ -354,6 +354,30 @@ static void images_of_qemu_img_are_read(void **state)
     assert_int_equal(system(text), 0);
 }
 
+/* Two entries: "one", of disks alone, and "two", with a state of the machine. */
+static void snapshots_are_found_in_their_table(void **state)
+{
+    unsigned char table[128] = { 0 };
+
+    (void)state;
+    table[13] = table[15] = 1;              /* lengths of the id and the name */
+    put32(table + 36, 16);
+    memcpy(table + 56, "1a", 2);
+    put32(table + 64 + 32, 4096);
+    table[64 + 13] = 1;
+    table[64 + 15] = 3;
+    memcpy(table + 64 + 40, "2two", 4);
+    assert_true(qcow2_has_snapshot(table, sizeof(table), 2, "two"));
+    assert_false(qcow2_has_snapshot(table, sizeof(table), 1, "two"));
+    assert_false(qcow2_has_snapshot(table, 64 + 43, 2, "two"));
+    assert_false(qcow2_has_snapshot(table, sizeof(table), 2, "a"));     /* has no machine */
+    put64(table + 40, 4096);
+    assert_true(qcow2_has_snapshot(table, sizeof(table), 2, "a"));
+    put32(table + 36, 0xffffffff);          /* beyond everything */
+    assert_false(qcow2_has_snapshot(table, sizeof(table), 2, "two"));
+    assert_false(qcow2_has_snapshot(table, 0, 2, "two"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +390,7 @@ int main(void)
         cmocka_unit_test(name_that_overlaps_an_extension_is_refused),
         cmocka_unit_test(every_cut_of_a_full_header_is_refused),
         cmocka_unit_test(mutated_headers_keep_their_bounds),
+        cmocka_unit_test(snapshots_are_found_in_their_table),
         cmocka_unit_test(images_of_qemu_img_are_read),
     };
 

@@ -48,6 +48,39 @@ static void journal_comes_before_the_first_action_and_at_the_commit_point(void *
     runner_fake_free(fake);
 }
 
+/* What QEMU does not survive otherwise goes out only where it has to and may. */
+static void command_that_needs_something_asks_first(void **state)
+{
+    static const struct {
+        const char *needs, *log;
+        enum runner_end end;
+    } rows[] = {
+        { "n0", "journal, command stop, command blockdev-add, deed end", RUNNER_DONE },
+        { "n9", "journal, command stop, command cont", RUNNER_UNDONE },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct runner_fake *fake = runner_fake_new(vm_new());
+        json_t *plan = plan_new("test", "s1"), *step = stop_step();
+
+        json_object_set_new(json_object_get(fake->qemu->vm, "nodes"), "n0", json_true());
+        step_undo(step, cont_step());
+        plan_add(plan, step);
+        for (size_t k = 0; k < 2; k++) { /* the second time it is so already */
+            step = node_add("n1");
+            json_object_del(step, "undo");
+            step_needs(step, expect_node(rows[i].needs, true));
+            plan_add(plan, step);
+        }
+        plan_add(plan, deed("end", NULL));
+        runner_fake_run(fake, plan);
+        assert_end(fake, rows[i].end, rows[i].end == RUNNER_DONE ? NULL : REASON_QEMU_FAILED);
+        assert_log(fake, rows[i].log);
+        runner_fake_free(fake);
+    }
+}
+
 static void without_a_journal_nothing_is_done(void **state)
 {
     struct runner_fake *fake = runner_fake_new(vm_new());
@@ -343,6 +376,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(journal_comes_before_the_first_action_and_at_the_commit_point),
+        cmocka_unit_test(command_that_needs_something_asks_first),
         cmocka_unit_test(without_a_journal_nothing_is_done),
         cmocka_unit_test(commit_point_that_cannot_be_written_is_taken_back),
         cmocka_unit_test(record_that_was_written_is_the_commit_point),

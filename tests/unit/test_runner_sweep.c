@@ -14,9 +14,9 @@
 /* new: the fake QEMU's view of the world's VM. */
 static json_t *vm_of(const struct planner_world *world)
 {
-    json_t *vm = json_pack("{s:O, s:{}, s:{}, s:{}, s:O, s:O}", "status",
+    json_t *vm = json_pack("{s:O, s:{}, s:{}, s:{}, s:{}, s:O, s:O}", "status",
                            json_object_get(world->w.status, "status"), "nodes", "jobs", "disks",
-                           "capabilities", world->w.capabilities, "parameters",
+                           "paths", "capabilities", world->w.capabilities, "parameters",
                            world->w.parameters);
     json_t *disk, *link, *copy;
     size_t i, k;
@@ -24,6 +24,8 @@ static json_t *vm_of(const struct planner_world *world)
     json_array_foreach(world->vm, i, disk) {
         json_array_foreach(json_object_get(disk, "chain"), k, link)
             json_object_set_new(json_object_get(vm, "nodes"), state_str(link, "node"), json_true());
+        json_object_set(json_object_get(vm, "paths"), state_str(disk, "qdev"),
+                        json_object_get(disk, "device"));
         json_object_set(json_object_get(vm, "disks"), state_str(disk, "device"),
                         json_object_get(json_array_get(json_object_get(disk, "chain"), 0), "node"));
     }
@@ -127,7 +129,25 @@ static void check_undone(const struct sweep *sweep, struct runner_fake *fake)
             sweep_fail(sweep, fake, members[i]);
     if (json_object_size(fake->files) > 0)
         sweep_fail(sweep, fake, "files are left");
+    if (strcmp(state_str(fake->qemu->vm, "memory"), "present") != 0)
+        sweep_fail(sweep, fake, "memory of another state");
     json_decref(before);
+}
+
+static bool sweep_has(const json_t *plan, const char *name)
+{
+    json_t *step;
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        if (strcmp(state_str(step, "step"), name) == 0)
+            return true;
+    return false;
+}
+
+static bool sweep_in_place(const json_t *plan)
+{
+    return sweep_has(plan, "drive-switch");
 }
 
 /* A fake host with the trouble that there is to be. */
@@ -136,9 +156,13 @@ static struct runner_fake *sweep_fake(const struct sweep *sweep)
     struct runner_fake *fake = runner_fake_new(vm_of(sweep->world));
     struct fake_qemu *where;
 
-    if (strcmp(state_str(sweep->plan, "operation"), "snapshot-revert") == 0) {
+    if (sweep_in_place(sweep->plan)) {
+        json_object_set_new(fake->qemu->vm, "in-place", json_true());
+    } else if (strcmp(state_str(sweep->plan, "operation"), "snapshot-revert") == 0) {
         fake->next = fake_new(fake->base, vm_of(sweep->world));
-        json_object_set_new(fake->next->vm, "status", json_string("inmigrate"));
+        json_object_set_new(fake->next->vm, "status",
+                            json_string(sweep_has(sweep->plan, "migrate-incoming") ? "inmigrate"
+                                                                                   : "prelaunch"));
     }
     where = sweep->next ? fake->next : fake->qemu;
     if (sweep->deed) {
@@ -160,6 +184,8 @@ static size_t sweep_run(const struct sweep *sweep, size_t *deeds)
 
     runner_fake_run(fake, plan_for_fake(sweep->plan));
     cut = cut && (!sweep->next || fake->switched);  /* the second may go while the first is there */
+    if (json_object_get(fake->qemu->vm, "torn") || json_object_get(fake->qemu->vm, "aborted"))
+        sweep_fail(sweep, fake, "memory and disks do not belong together, or QEMU died");
     if (cut && fake->end != RUNNER_LOST)
         sweep_fail(sweep, fake, "was not lost");
     if (!cut && fake->end != RUNNER_DONE && fake->end != RUNNER_UNDONE)
@@ -205,7 +231,7 @@ static void sweep(struct planner_world *world, json_t *plan)
     size_t deeds, unused;
 
     sweep_commands(world, plan, false);
-    if (strcmp(state_str(plan, "operation"), "snapshot-revert") == 0)
+    if (strcmp(state_str(plan, "operation"), "snapshot-revert") == 0 && !sweep_in_place(plan))
         sweep_commands(world, plan, true);
     sweep_run(&run, &deeds);
     run.deed = true;
@@ -258,6 +284,23 @@ static void revert_is_done_or_undone(void **state)
     world_free(world);
 }
 
+static void reverts_to_a_vmstate_are_done_or_undone(void **state)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+
+    (void)state;
+    world->w.drives = json_text("{'/machine/peripheral-anon/device[0]': {'type': 'virtio-blk-device'},"
+                                " '/machine/unattached/device[1]': {'type': 'ide-hd'}}");
+    /* a client has left it on: QEMU's own saves and loads go by it */
+    json_object_set_new(world->w.capabilities, "multifd", json_true());
+    sweep(world, world_plan(world, planner_create, "{'name': 's1', 'memory': 'vmstate'}"));
+    world_do(world, planner_create, "{'name': 's1', 'memory': 'vmstate'}");
+    sweep(world, world_plan(world, planner_revert, "{'name': 's1', 'discard': true}"));
+    sweep(world, world_plan(world, planner_revert,
+                            "{'name': 's1', 'discard': true, 'method': 'respawn'}"));
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +308,7 @@ int main(void)
         cmocka_unit_test(create_without_memory_is_done_or_undone),
         cmocka_unit_test(delete_is_done_or_undone),
         cmocka_unit_test(revert_is_done_or_undone),
+        cmocka_unit_test(reverts_to_a_vmstate_are_done_or_undone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * An interrupted revert in place, whose QEMU runs on, is taken back.  Its jobs say how far it was: none of
+ * QEMU's own is dismissed by anybody else, and what had not begun when the connection broke is dropped.
+ *
+ *     the load is listed, no return    the memory may be the snapshot's: drives back, what was is loaded
+ *     the return is listed, and well   what was is loaded already, onto the disks that it belongs to
+ *     neither                          only drives may have been switched
+ */
+#include <string.h>
+
+#include "policy/plan.h"
+#include "policy/planner_inplace.h"
+#include "policy/planner_steps.h"
+#include "policy/state.h"
+#include "policy/vmstate.h"
+
+static const json_t *recover_job(const struct world *world, const char *id)
+{
+    json_t *job;
+    size_t i;
+
+    json_array_foreach(world->jobs, i, job)
+        if (state_str(job, "id") && strcmp(state_str(job, "id"), id) == 0)
+            return job;
+    return NULL;
+}
+
+/* A job that has not ended is waited for, however it does.  True: there is one. */
+static bool recover_wait(const struct world *world, json_t *plan)
+{
+    static const char *const ids[] = { IN_PLACE_JOB_KEEP, IN_PLACE_JOB_LOAD, IN_PLACE_JOB_RETURN };
+    bool any = false;
+
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+        const json_t *job = recover_job(world, ids[i]);
+        json_t *step, *expect;
+
+        if (!job || strcmp(state_str(job, "status"), "concluded") == 0)
+            continue;
+        expect = expect_job(ids[i], "concluded");
+        json_object_set_new(expect, "error-ok", json_true());
+        step = step_wait("job-end", "qemu", ids[i], expect);
+        step_timeout(step, 0);
+        plan_add(plan, step);
+        any = true;
+    }
+    return any;
+}
+
+/* Appends what takes the steps of that name back, the last one first. */
+static void recover_undo(const json_t *old, const char *name, bool lenient, json_t *plan)
+{
+    const json_t *steps = json_object_get(old, "steps");
+    json_t *undo;
+    size_t k;
+
+    for (size_t i = json_array_size(steps); i-- > 0;) {
+        const json_t *step = json_array_get(steps, i);
+
+        if (strcmp(state_str(step, "step"), name) != 0)
+            continue;
+        json_array_foreach(json_object_get(step, "undo"), k, undo) {
+            json_t *copy = json_deep_copy(undo);
+
+            plan_add(plan, lenient ? step_lenient(copy) : copy);
+        }
+    }
+}
+
+static void recover_memory(const struct world *world, const json_t *old, json_t *plan)
+{
+    const json_t *returned = recover_job(world, IN_PLACE_JOB_RETURN);
+
+    if (returned && !json_object_get(returned, "error")) {
+        plan_add(plan, vmstate_dismiss("qemu", IN_PLACE_JOB_LOAD));
+        plan_add(plan, vmstate_dismiss("qemu", IN_PLACE_JOB_RETURN));
+    } else if (recover_job(world, IN_PLACE_JOB_LOAD)) {
+        recover_undo(old, IN_PLACE_LOAD, false, plan);
+    }
+    recover_undo(old, IN_PLACE_SWITCH, false, plan);
+    recover_undo(old, "memory-keep", true, plan);
+}
+
+bool in_place_recover(const struct world *world, const json_t *old, json_t *plan)
+{
+    static const char *const nodes[] = { "migrate-capabilities", "hold", "vmstate-open", "blockdev-add" };
+    static const char *const files[] = { "vmstate-create", "overlay-create" };
+
+    if (recover_wait(world, plan))
+        return true;
+    recover_memory(world, old, plan);
+    if (json_is_true(json_object_get(old, "running")) && strcmp(world_status(world), "running") != 0)
+        plan_add(plan, planner_cont());
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
+        recover_undo(old, nodes[i], true, plan);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        recover_undo(old, files[i], true, plan);
+    return false;
+}
