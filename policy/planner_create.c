@@ -13,12 +13,10 @@
 #include "policy/overlay.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
+#include "policy/planner_memory.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
-
-/* Saved memory is not larger than RAM and a bit for the devices. */
-#define CREATE_DEVICE_ROOM ((json_int_t)16 << 20)
 
 struct create {
     const struct world *world;
@@ -46,12 +44,6 @@ static bool create_check_name(const json_t *state, const char *name, struct err 
     return true;
 }
 
-static json_int_t create_ram(const struct world *world)
-{
-    return json_integer_value(json_object_get(world->memory_size, "base-memory")) +
-           json_integer_value(json_object_get(world->memory_size, "plugged-memory"));
-}
-
 static bool create_check_memory(struct create *create, const json_t *request, struct err *err)
 {
     const char *wanted = state_str(request, "memory"), *status = world_status(create->world);
@@ -74,7 +66,7 @@ static bool create_check_memory(struct create *create, const json_t *request, st
     }
     return !create->memory ||
            overlay_check_room(create->world, create->memory_file,
-                              create_ram(create->world) + CREATE_DEVICE_ROOM, err);
+                              planner_memory_room(create->world), err);
 }
 
 static bool create_check(struct create *create, const json_t *state, const json_t *request,
@@ -209,51 +201,6 @@ static bool create_in_background(const struct create *create)
            create->world->version[0] >= 9;
 }
 
-static void create_memory(struct create *create)
-{
-    json_t *step;
-
-    if (!create->memory)
-        return;
-    step = step_command("migrate", "qemu", create->memory_file, "migrate",
-                        json_pack("{s:s}", "uri", "fd:qsnap-memory"),
-                        json_pack("{s:s, s:[s]}", "is", "migrated", "final", "completed"));
-    json_object_set_new(step, "bytes", json_integer(create_ram(create->world)));
-    step_timeout(step, 0);
-    step_undo(step, step_command("migrate-cancel", "qemu", NULL, "migrate_cancel", NULL,
-                                 /* behind the transaction the guest runs again */
-                                 json_pack("{s:s, s:[s,s,s]}", "is", "status", "in", "postmigrate",
-                                           "paused", "running")));
-    plan_add(create->plan, step);
-    plan_add(create->plan, step_wait("migrate-end", "qemu", NULL,
-                                     create_in_background(create)
-                                         ? expect_status("paused", NULL)
-                                         : expect_status("postmigrate", NULL)));
-}
-
-static void create_prepare_memory(struct create *create)
-{
-    json_t *step;
-
-    if (!create->memory)
-        return;
-    step = step_deed("memory-create", create->memory_file,
-                     json_pack("{s:s}", "file", create->memory_file));
-    step_undo(step, step_deed("file-remove", create->memory_file,
-                              json_pack("{s:s}", "file", create->memory_file)));
-    plan_add(create->plan, step);
-    planner_migration_settings(create->world, create->plan, create_in_background(create));
-    step = step_command("getfd", "qemu", create->memory_file, "getfd",
-                        json_pack("{s:s}", "fdname", "qsnap-memory"),
-                        json_pack("{s:s}", "is", "any"));
-    step_fd(step, create->memory_file, "write");
-    /* Once the migration has begun the descriptor is no longer there to be closed. */
-    step_undo(step, step_lenient(step_command("closefd", "qemu", NULL, "closefd",
-                                              json_pack("{s:s}", "fdname", "qsnap-memory"),
-                                              json_pack("{s:s}", "is", "any"))));
-    plan_add(create->plan, step);
-}
-
 static void create_stop(struct create *create, const json_t *state)
 {
     json_t *step, *config;
@@ -350,9 +297,13 @@ static json_t *create_plan(struct create *create, const json_t *state, const jso
         json_object_set_new(create->after, "counter", json_integer(number + 1));
     create->plan = plan_new("snapshot-create", create->name);
     create_open_overlays(create);
-    create_prepare_memory(create);
+    if (create->memory)
+        planner_memory_prepare(create->world, create->plan, create->memory_file,
+                               create_in_background(create));
     create_stop(create, state);
-    create_memory(create);
+    if (create->memory)
+        planner_memory_save(create->world, create->plan, create->memory_file,
+                            create_in_background(create));
     create_seal(create, true);
     create_transaction(create);
     create_cont(create);

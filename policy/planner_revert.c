@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * snapshot-revert by respawn: a second QEMU is started on new overlays, loads the saved memory and
+ * snapshot-revert.  By respawn: a second QEMU is started on new overlays, loads the saved memory and
  * is verified, all while the first one runs on and knows nothing of it.  Then: clients wait, the
  * first is stopped and ended, the second goes on in its place.  Until the first has ended every
- * failure throws the second one away.
+ * failure throws the second one away.  By replace: see planner_revert_replace.c.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +14,13 @@
 #include "policy/plan.h"
 #include "policy/planner.h"
 #include "policy/planner_late.h"
+#include "policy/planner_memory.h"
 #include "policy/planner_revert_internal.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 
-static bool revert_check_method(const struct revert *revert, const json_t *request,
-                                struct err *err)
+static bool revert_check_method(struct revert *revert, const json_t *request, struct err *err)
 {
     const char *method = state_str(request, "method");
 
@@ -29,10 +29,11 @@ static bool revert_check_method(const struct revert *revert, const json_t *reque
                 "proxy cannot start: run QEMU as 'qmp-proxy -- qemu-system-x86_64 ...'");
         return false;
     }
-    if (!method || strcmp(method, "auto") == 0 || strcmp(method, "respawn") == 0)
+    revert->replace = method && strcmp(method, "replace") == 0;
+    if (!method || revert->replace || strcmp(method, "auto") == 0 || strcmp(method, "respawn") == 0)
         return true;
-    err_set(err, REASON_METHOD_UNAVAILABLE, "The method '%s' is not available yet: use respawn, or "
-            "leave it out", method);
+    err_set(err, REASON_METHOD_UNAVAILABLE, "The method '%s' is not available yet: use respawn or "
+            "replace, or leave it out", method);
     err_name(err, "method", method);
     return false;
 }
@@ -104,56 +105,65 @@ static bool revert_overlays(struct revert *revert, struct err *err)
     return true;
 }
 
-static bool revert_start(struct revert *revert, struct err *err)
+static void revert_add_process(json_t *plan, char *const argv[])
 {
-    char **argv = planner_late_rewrite(revert->world, revert->args, revert->after, revert->actives,
-                                       revert->memory ? LAYERS_INCOMING : LAYERS_PAUSED,
-                                       &revert->late, err);
     json_t *words = json_array();
     json_t *step;
 
-    if (!argv) {
-        json_decref(words);
-        return false;
-    }
     for (size_t i = 0; argv[i]; i++)
         json_array_append_new(words, json_string(argv[i]));
     step = step_deed("process-start", argv[0], json_pack("{s:o}", "argv", words));
     step_undo(step, step_deed("process-discard", argv[0], json_object()));
-    plan_add(revert->plan, step);
+    plan_add(plan, step);
+}
+
+bool revert_add_start(json_t *plan, const struct args *args, const json_t *state, const json_t *actives,
+                      bool memory, struct err *err)
+{
+    char **argv = layers_rewrite(args, state, actives, memory ? LAYERS_INCOMING : LAYERS_PAUSED, NULL,
+                                 NULL, err);
+
+    if (argv)
+        revert_add_process(plan, argv);
     args_strv_free(argv);
-    return true;
+    return argv != NULL;
+}
+
+/* Beside the first one: what only one can have it gets when the first has ended. */
+static bool revert_start(struct revert *revert, struct err *err)
+{
+    char **argv;
+
+    if (revert->replace)
+        return revert_add_start(revert->plan, revert->args, revert->after, revert->actives,
+                                revert->memory != NULL, err);
+    argv = planner_late_rewrite(revert->world, revert->args, revert->after, revert->actives,
+                                revert->memory ? LAYERS_INCOMING : LAYERS_PAUSED, &revert->late, err);
+    if (argv)
+        revert_add_process(revert->plan, argv);
+    args_strv_free(argv);
+    return argv != NULL;
 }
 
 static void revert_load(struct revert *revert)
 {
-    const char *file = state_str(revert->memory, "file");
-    json_t *step;
-
-    if (!revert->memory) {
-        plan_add(revert->plan, step_wait("started", "next", NULL,
-                                         expect_status("prelaunch", NULL)));
-        return;
-    }
     /* A disk that both processes have open is locked by the first one until it ends. */
-    if (revert->excluded)
+    if (revert->memory && revert->excluded && !revert->replace)
         plan_add(revert->plan,
                  step_command("load-capabilities", "next", NULL, "migrate-set-capabilities",
                               json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability",
                                         "late-block-activate", "state", 1),
                               json_pack("{s:s, s:{s:b}}", "is", "capabilities", "equal",
                                         "late-block-activate", 1)));
-    step = step_command("getfd", "next", file, "getfd", json_pack("{s:s}", "fdname", "qsnap-memory"),
-                        json_pack("{s:s}", "is", "any"));
-    step_fd(step, file, "read");
-    plan_add(revert->plan, step);
-    step = step_command("migrate-incoming", "next", file, "migrate-incoming",
-                        json_pack("{s:s}", "uri", "fd:qsnap-memory"),
-                        json_pack("{s:s, s:[s]}", "is", "migrated", "final", "completed"));
-    step_timeout(step, 0);
-    json_object_set(step, "bytes", json_object_get(revert->memory, "size"));
-    plan_add(revert->plan, step);
-    plan_add(revert->plan, step_wait("loaded", "next", NULL, expect_status("paused", NULL)));
+    planner_memory_load(revert->plan, revert->memory);
+}
+
+json_t *revert_hold(void)
+{
+    json_t *step = step_deed("clients-hold", NULL, json_object());
+
+    step_undo(step, step_deed("clients-release", NULL, json_object()));
+    return step;
 }
 
 static void revert_switch(struct revert *revert)
@@ -161,9 +171,7 @@ static void revert_switch(struct revert *revert)
     bool running = strcmp(world_status(revert->world), "running") == 0;
     json_t *step;
 
-    step = step_deed("clients-hold", NULL, json_object());
-    step_undo(step, step_deed("clients-release", NULL, json_object()));
-    plan_add(revert->plan, step);
+    plan_add(revert->plan, revert_hold());
     if (running) {
         step = planner_stop();
         step_undo(step, planner_cont());
@@ -188,16 +196,21 @@ static void revert_bind_late(struct revert *revert)
     planner_late_bind(revert->plan, revert->late);
 }
 
+/* 7.2 has opened the images at the end of the load, 10.0 waits for cont or for this. */
+void revert_add_activate(json_t *plan, const struct world *world)
+{
+    if (world->version[0] >= 10)
+        plan_add(plan, step_lenient(step_command("activate", "qemu", NULL, "blockdev-set-active",
+                                                 json_pack("{s:b}", "active", 1),
+                                                 json_pack("{s:s}", "is", "any"))));
+}
+
 static void revert_go_on(struct revert *revert)
 {
     if (strcmp(revert->target, "running") == 0)
         plan_add(revert->plan, planner_cont());
-    else if (revert->memory && revert->world->version[0] >= 10)
-        /* 7.2 has opened the images at the end of the load, 10.0 waits for cont or for this. */
-        plan_add(revert->plan,
-                 step_lenient(step_command("activate", "qemu", NULL, "blockdev-set-active",
-                                           json_pack("{s:b}", "active", 1),
-                                           json_pack("{s:s}", "is", "any"))));
+    else if (revert->memory)
+        revert_add_activate(revert->plan, revert->world);
 }
 
 static void revert_finish(struct revert *revert)
@@ -207,12 +220,14 @@ static void revert_finish(struct revert *revert)
     json_object_set_new(revert->after, "current", json_string(revert->name));
     json_object_set(revert->after, "config", json_object_get(revert->snapshot, "config"));
     garbage = state_collect_garbage(revert->after);
+    if (revert->replace)
+        revert_replace_garbage(revert, garbage);
     /* The journal says as much as the record will: nobody has to wait for the disk. */
     plan_add(revert->plan, step_deed("clients-release", NULL, json_object()));
     plan_add(revert->plan, step_deed("state-write", NULL, json_object()));
     plan_add(revert->plan,
              step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", garbage))));
-    json_object_set_new(revert->plan, "method", json_string("respawn"));
+    json_object_set_new(revert->plan, "method", json_string(revert->replace ? "replace" : "respawn"));
     json_object_set_new(revert->plan, "run-state", json_string(revert->target));
     state_advance(revert->after);
     plan_set_running(revert->plan, world_status(revert->world));
@@ -226,20 +241,29 @@ static bool revert_plan(struct revert *revert, const json_t *request, struct err
         !disks_check_all(revert->world, revert->after, err))
         return false;
     revert_choose_target(revert, request);
-    if (!revert_parse_args(revert, err) || !revert_check_excluded(revert, err))
+    if (!revert_parse_args(revert, err) || !revert_check_excluded(revert, err) ||
+        (revert->replace && !revert_check_replace(revert, request, err)))
         return false;
     revert->plan = plan_new("snapshot-revert", revert->name);
     if (revert->memory)
         plan_add(revert->plan, step_deed("memory-check", state_str(revert->memory, "file"),
                                          json_deep_copy(revert->memory)));
-    if (!revert_overlays(revert, err) || !revert_start(revert, err))
+    if (!revert_overlays(revert, err))
+        return false;
+    if (revert->replace)
+        revert_replace_first(revert);
+    if (!revert_start(revert, err))
         return false;
     revert_load(revert);
     plan_add(revert->plan, step_wait("check-disks", "next", NULL,
                                      layers_expect(revert->after, revert->attached)));
     planner_check_devices(revert->plan, "next", json_object_get(revert->snapshot, "config"));
-    revert_switch(revert);
-    revert_bind_late(revert);
+    if (revert->replace) {
+        revert_replace_take_over(revert);
+    } else {
+        revert_switch(revert);
+        revert_bind_late(revert);
+    }
     revert_go_on(revert);
     revert_finish(revert);
     return true;
@@ -250,6 +274,7 @@ json_t *planner_revert(const struct world *world, const json_t *state, const jso
 {
     struct revert revert = {
         .world = world,
+        .state = state,
         .name = state_str(request, "name"),
         .after = json_deep_copy(state),
         .actives = json_object(),
@@ -267,5 +292,7 @@ json_t *planner_revert(const struct world *world, const json_t *state, const jso
     json_decref(revert.actives);
     json_decref(revert.attached);
     json_decref(revert.late);
+    json_decref(revert.present);
+    json_decref(revert.way_back);
     return revert.plan;
 }

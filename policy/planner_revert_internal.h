@@ -10,6 +10,7 @@
 
 struct revert {
     const struct world *world;
+    const json_t *state;        /* the record as it is */
     const char *name;
     const json_t *snapshot;     /* borrowed from the record */
     const json_t *memory;       /* its memory, when it is to be loaded; else NULL */
@@ -22,6 +23,11 @@ struct revert {
     json_t *attached;           /* the same of those that are on a device */
     json_t *late;
     json_t *plan;
+    /* The first QEMU ends before the second starts (planner_revert_replace.c): */
+    bool replace;
+    const char *save_as;        /* the request's, or NULL */
+    json_t *present;            /* the plan's member of that name */
+    json_t *way_back;           /* a plan: from no QEMU at all to the VM as it is, paused */
 };
 
 /* What the new process is started with; sets args and opens.  What clients had added over QMP is there
@@ -37,5 +43,22 @@ bool revert_check_unplugged(const struct revert *revert, struct err *err);
 /* The disks on record become those that the VM had at the snapshot: others go, with what was written
  * to them since they were last saved; those that were unplugged are there again.  Sets actives and attached. */
 bool revert_disks(struct revert *revert, struct err *err);
+
+/* Appends the start of a QEMU that has everything at once, with its disks on those layers (key ->
+ * layer of that record). */
+bool revert_add_start(json_t *plan, const struct args *args, const json_t *state, const json_t *actives,
+                      bool memory, struct err *err);
+/* Appends what a loaded QEMU needs to work with its images while it is paused. */
+void revert_add_activate(json_t *plan, const struct world *world);
+/* new: from here on commands of clients wait. */
+json_t *revert_hold(void);
+
+/* With replace: whether the present state can be kept; sets save_as, present and way_back. */
+bool revert_check_replace(struct revert *revert, const json_t *request, struct err *err);
+/* Appends what comes before the second QEMU's start, and behind its verification. */
+void revert_replace_first(struct revert *revert);
+void revert_replace_take_over(struct revert *revert);
+/* Appends what was kept to the files that go in the end. */
+void revert_replace_garbage(const struct revert *revert, json_t *garbage);
 
 #endif

@@ -67,9 +67,9 @@ bool revert_check_excluded(struct revert *revert, struct err *err)
         err_set(err, REASON_IMAGE_CHANGED, "Snapshot '%s' has memory but no disk, and disk '%s' has "
                 "been written to since", revert->name, first);
         err_name(err, "disk", first);
-    } else if (first && !revert->memory) {
+    } else if (first && !revert->memory && !revert->replace) {
         err_set(err, REASON_NEEDS_REPLACE, "Disk '%s' is not part of the snapshot, and two QEMU "
-                "processes cannot boot with it at the same time", first);
+                "processes cannot boot with it at the same time: give method: replace", first);
         err_name(err, "disk", first);
     } else {
         disks_clear(&all);

@@ -31,6 +31,8 @@ struct runner {
     size_t at;
     bool undoing, committed, cancelled;
     bool forward;               /* a step was done that cannot be taken back */
+    bool without;               /* there is no "qemu" for now (plan.h, main) */
+    unsigned rounds;            /* how often a list was taken up again (plan.h, restart) */
     enum runner_phase phase;
     bool accepted;              /* the step's action was not refused */
     unsigned tries;

@@ -24,7 +24,8 @@ struct vm {
     const struct vm_ops *ops;
     void *arg;
     struct instance *main, *next;
-    bool ending_main, redirected;
+    bool ending_main;
+    struct vm_room *room;       /* where commands of clients wait (vm_room.c), or NULL */
     bool discarding;            /* done_arg is vm_discard_next()'s own */
     bool end_when_ready;        /* main is to be ended as soon as next answers */
     bool announced;             /* ops->ready() was called */
@@ -52,6 +53,9 @@ void vm_attach_free(struct vm_attach *attach);
 
 /* Our own QEMU has closed its monitor: connects to it again if it is alive.  Else false. */
 bool vm_renew(struct vm *vm);
+
+void vm_free_room(struct vm *vm);
+struct link *vm_room_link(const struct vm_room *room);
 
 /* The clients can be served. */
 void vm_announce(struct vm *vm);

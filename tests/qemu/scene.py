@@ -173,7 +173,7 @@ def revert(p, saved, skip=(), **args):
         step_aside(p, saved)
     mark = Mark(p)
     result = p.command("snapshot-revert", arguments, timeout=30)
-    harness.equal(result["method"], "respawn", "method")
+    harness.equal(result["method"], args.get("method", "respawn"), "method")
     saved.untouched()
     if status(p) == "running":
         mark.went_back_to(saved)
