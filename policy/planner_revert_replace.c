@@ -183,8 +183,10 @@ void revert_replace_first(struct revert *revert)
                                      expect_status(memory ? "postmigrate" : "prelaunch", NULL)));
     step = plan_add(revert->plan, step_deed("process-end", NULL, json_pack("{s:b}", "alone", 1)));
     step_main(step, "ends");
-    json_array_foreach(steps, i, back)
+    json_array_foreach(steps, i, back) {
+        json_object_del(back, "undo"); /* the first of them is what takes the others back */
         step_undo(step, json_incref(back));
+    }
 }
 
 void revert_replace_take_over(struct revert *revert)
