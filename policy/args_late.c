@@ -12,8 +12,8 @@ bool args_late_refuse(const struct arg *arg, struct err *err, const char *why)
 {
     const char *name = arg->word ? arg->word : arg->value;
 
-    err_set(err, REASON_NEEDS_REPLACE, "%s%s%s cannot be held by two QEMU processes at once: %s",
-            name, arg->word && arg->value ? " " : "",
+    err_set(err, REASON_NEEDS_REPLACE, "%s%s%s cannot be held by two QEMU processes at once: %s; with "
+            "method: replace the first one ends before the second starts", name, arg->word && arg->value ? " " : "",
             arg->word && arg->value ? arg->value : "", why);
     err_name(err, "argument", name);
     return false;

@@ -84,6 +84,16 @@ void step_commit_point(json_t *step)
     json_object_set_new(step, "commit-point", json_true());
 }
 
+void step_main(json_t *step, const char *what)
+{
+    json_object_set_new(step, "main", json_string(what));
+}
+
+void step_restart(json_t *step)
+{
+    json_object_set_new(step, "restart", json_true());
+}
+
 json_t *step_lenient(json_t *step)
 {
     json_object_set_new(step, "lenient", json_true());

@@ -16,9 +16,13 @@
  * no-return (once it is done, or perhaps done, the plan goes forward until a step that is settled),
  * can-return (behind the commit point: when it is refused, everything can still be taken back),
  * lenient (a failure is reported, but does not fail the plan: only behind the commit point, and in
- * what is undone), moves (it moves data: its progress counts), stall ({after: ms, command, undo:
- * [step]}: see step_stall(); stalled is true once that command may have gone out), needs (see
- * step_needs()), patience (milliseconds that QEMU may owe an answer), advice (text: what a user can do when QEMU refuses).
+ * what is undone), main ("ends": from here on there is no "qemu", which is not the end of the plan,
+ * until a step with "begins"), restart (up to the one with "begins", a step that fails is tried again
+ * from here: what the second QEMU had been given is gone with it), moves (it moves data: its progress
+ * counts), stall ({after: ms, command, undo: [step]}: see step_stall(); stalled is true once that
+ * command may have gone out), needs (see step_needs()), patience (milliseconds that QEMU may owe an
+ * answer), advice (text: what a user can do when QEMU refuses).  A plan may say main-gone: it begins
+ * without a "qemu".
  *
  * A command is sent once.  Whatever its answer, what counts is the expectation, which is checked in
  * QEMU's own answer to a query (expect.h), as often as needed.
@@ -52,6 +56,8 @@ void step_commit_point(json_t *step);
 json_t *step_lenient(json_t *step); /* returns step */
 void step_timeout(json_t *step, json_int_t ms);
 void step_fd(json_t *step, const char *path, const char *flags);
+void step_main(json_t *step, const char *what); /* "ends" or "begins" */
+void step_restart(json_t *step);
 
 /* For a command that QEMU does not survive when things are otherwise than they should be: it goes out only
  * where this expectation holds (of the same query as the step's own), and not at all where the step's own

@@ -30,6 +30,10 @@ json_t *planner_save_as(const struct world *world, const json_t *state, const js
 /* Was the journal's operation past its point of no return? */
 bool planner_journal_committed(const json_t *journal, const json_t *state);
 
+/* borrowed: what a revert by replace has kept of the VM before it ended it ("present" of the plan: { args,
+ * memory? }), which is to be brought back where no QEMU is there; NULL: nothing. */
+const json_t *planner_journal_present(const json_t *journal, const json_t *state);
+
 /* new: the plan that settles a journal while QEMU runs; NULL: it cannot be told where the disks are.
  * Of the world only a committed journal needs nothing.  A plan with "again": true only ends jobs: then
  * another one is made from what the world is like behind it. */

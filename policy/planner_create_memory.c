@@ -6,6 +6,7 @@
 
 #include "policy/overlay.h"
 #include "policy/plan.h"
+#include "policy/planner_memory.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
@@ -56,47 +57,6 @@ static bool create_in_background(const struct create *create)
     return strcmp(world_status(create->world), "paused") == 0 && create->world->version[0] >= 9;
 }
 
-static void create_prepare_stream(struct create *create)
-{
-    json_t *step;
-
-    step = step_deed("memory-create", create->memory_file,
-                     json_pack("{s:s}", "file", create->memory_file));
-    step_undo(step, step_deed("file-remove", create->memory_file,
-                              json_pack("{s:s}", "file", create->memory_file)));
-    plan_add(create->plan, step);
-    planner_migration_settings(create->world, create->plan, create_in_background(create));
-    step = step_command("getfd", "qemu", create->memory_file, "getfd",
-                        json_pack("{s:s}", "fdname", "qsnap-memory"),
-                        json_pack("{s:s}", "is", "any"));
-    step_fd(step, create->memory_file, "write");
-    /* Once the migration has begun the descriptor is no longer there to be closed. */
-    step_undo(step, step_lenient(step_command("closefd", "qemu", NULL, "closefd",
-                                              json_pack("{s:s}", "fdname", "qsnap-memory"),
-                                              json_pack("{s:s}", "is", "any"))));
-    plan_add(create->plan, step);
-}
-
-static void create_stream(struct create *create)
-{
-    json_t *step;
-
-    step = step_command("migrate", "qemu", create->memory_file, "migrate",
-                        json_pack("{s:s}", "uri", "fd:qsnap-memory"),
-                        json_pack("{s:s, s:[s]}", "is", "migrated", "final", "completed"));
-    json_object_set_new(step, "bytes", json_integer(planner_ram_bytes(create->world)));
-    step_timeout(step, 0);
-    step_undo(step, step_command("migrate-cancel", "qemu", NULL, "migrate_cancel", NULL,
-                                 /* behind the transaction the guest runs again */
-                                 json_pack("{s:s, s:[s,s,s]}", "is", "status", "in", "postmigrate",
-                                           "paused", "running")));
-    plan_add(create->plan, step);
-    plan_add(create->plan, step_wait("migrate-end", "qemu", NULL,
-                                     create_in_background(create)
-                                         ? expect_status("paused", NULL)
-                                         : expect_status("postmigrate", NULL)));
-}
-
 /* ---- as a vmstate ---- */
 
 static void create_prepare_vmstate(struct create *create)
@@ -132,7 +92,8 @@ static void create_close_vmstate(struct create *create)
 void create_prepare_memory(struct create *create)
 {
     if (create->memory == CREATE_STREAM)
-        create_prepare_stream(create);
+        planner_memory_prepare(create->world, create->plan, create->memory_file,
+                               create_in_background(create));
     else if (create->memory == CREATE_VMSTATE)
         create_prepare_vmstate(create);
 }
@@ -140,7 +101,8 @@ void create_prepare_memory(struct create *create)
 void create_memory(struct create *create)
 {
     if (create->memory == CREATE_STREAM)
-        create_stream(create);
+        planner_memory_save(create->world, create->plan, create->memory_file,
+                            create_in_background(create));
     else if (create->memory == CREATE_VMSTATE)
         create_vmstate(create);
 }

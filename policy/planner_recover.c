@@ -13,16 +13,10 @@
 #include "policy/planner_delete_side.h"
 #include "policy/planner_inplace.h"
 #include "policy/planner_revert_method.h"
+#include "policy/planner_recover_internal.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
-
-struct recovery {
-    const struct world *world;
-    const json_t *state;
-    const json_t *old;          /* the interrupted plan */
-    json_t *plan;
-};
 
 static bool recovery_has_step(const json_t *plan, const char *name)
 {
@@ -56,16 +50,14 @@ static bool recovery_end_jobs(struct recovery *recovery)
     return any;
 }
 
-/* The guest goes on if it was the operation that had stopped it. */
-static void recovery_cont(struct recovery *recovery)
+void recovery_cont(struct recovery *recovery)
 {
     if (json_is_true(json_object_get(recovery->old, "running")) &&
         strcmp(world_status(recovery->world), "running") != 0)
         plan_add(recovery->plan, planner_cont());
 }
 
-/* Appends the undo steps of the old plan's steps of that name. */
-static void recovery_undo_of(struct recovery *recovery, const char *name)
+void recovery_undo_of(struct recovery *recovery, const char *name)
 {
     json_t *step, *undo;
     size_t i, k;
@@ -171,12 +163,17 @@ static void recovery_adopt(struct recovery *recovery)
     json_decref(nodes);
 }
 
-static void recovery_create(struct recovery *recovery)
+void recovery_cancel_migrate(struct recovery *recovery)
 {
     if (recovery_has_step(recovery->old, "migrate"))
         plan_add(recovery->plan,
                  step_lenient(step_command("migrate-cancel", "qemu", NULL, "migrate_cancel", NULL,
                                            json_pack("{s:s}", "is", "any"))));
+}
+
+static void recovery_create(struct recovery *recovery)
+{
+    recovery_cancel_migrate(recovery);
     if (recovery_overlay_attached(recovery)) {
         recovery_adopt(recovery);
     } else {
@@ -311,39 +308,6 @@ static bool recovery_delete(struct recovery *recovery, struct err *err)
     return true;
 }
 
-/* What the plan had left to do behind its commit point. */
-static void recovery_finish(struct recovery *recovery)
-{
-    bool behind = false, switched = recovery->world->next == WORLD_NEXT_NONE;
-    json_t *step;
-    size_t i;
-
-    json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
-        const char *name = state_str(step, "step");
-        bool of_switch = strcmp(name, "process-end") == 0 || strcmp(name, "process-switch") == 0;
-
-        if (behind && !(switched && of_switch))
-            plan_add(recovery->plan, json_deep_copy(step));
-        behind = behind || json_is_true(json_object_get(step, "commit-point"));
-    }
-    /* The record may have been written by a recovery that was interrupted itself. */
-    if (strcmp(state_str(recovery->old, "operation"), "snapshot-create") == 0 &&
-        json_is_true(json_object_get(recovery->old, "running")))
-        plan_add(recovery->plan, step_lenient(planner_cont()));
-    json_object_set(recovery->plan, "after", json_object_get(recovery->old, "after"));
-    json_object_set(recovery->plan, "deleted", json_object_get(recovery->old, "deleted"));
-    json_object_set(recovery->plan, "method", json_object_get(recovery->old, "method"));
-    json_object_set(recovery->plan, "run-state", json_object_get(recovery->old, "run-state"));
-}
-
-static void recovery_revert(struct recovery *recovery)
-{
-    plan_add(recovery->plan, step_deed("process-discard", NULL, json_object()));
-    recovery_undo_of(recovery, "overlay-create");
-    recovery_undo_of(recovery, "vmstate-create");
-    recovery_cont(recovery);
-}
-
 static bool recovery_is_in_place(const struct recovery *recovery)
 {
     const char *method = state_str(recovery->old, "method");
@@ -356,6 +320,14 @@ bool planner_journal_committed(const json_t *journal, const json_t *state)
     const json_t *after = json_object_get(json_object_get(journal, "plan"), "after");
 
     return json_is_true(json_object_get(journal, "committed")) || state_is_after(state, after);
+}
+
+const json_t *planner_journal_present(const json_t *journal, const json_t *state)
+{
+    const json_t *present = json_object_get(json_object_get(journal, "plan"), "present");
+
+    return !planner_journal_committed(journal, state) && json_is_true(json_object_get(present, "kept"))
+               ? present : NULL;
 }
 
 json_t *planner_recover(const struct world *world, const json_t *state, const json_t *journal,
@@ -371,8 +343,10 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
 
     recovery.plan = plan_new(operation, state_str(recovery.old, "name"));
     json_object_set_new(recovery.plan, "forward-only", json_true());
+    if (world->gone)
+        recovery_return(&recovery);
     /* Past the commit point, but the second QEMU has ended before the first one did. */
-    if (planner_journal_committed(journal, state) && world->next == WORLD_NEXT_GONE)
+    else if (planner_journal_committed(journal, state) && world->next == WORLD_NEXT_GONE)
         recovery_revert(&recovery);
     else if (planner_journal_committed(journal, state))
         recovery_finish(&recovery);

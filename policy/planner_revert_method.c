@@ -23,10 +23,12 @@ static const struct method {
     const char *name;
     bool (*possible)(const struct revert *revert, struct err *why);
     const char *good;           /* why it is taken */
+    bool named;                 /* only by name */
 } methods[] = {
     { REVERT_IN_PLACE, in_place_possible, "the QEMU that runs can load its memory: no process is started, "
-      "and all connections stay" },
-    { REVERT_RESPAWN, respawn_possible, "a second QEMU loads it while the first one runs on" },
+      "and all connections stay", false },
+    { REVERT_RESPAWN, respawn_possible, "a second QEMU loads it while the first one runs on", false },
+    { REVERT_REPLACE, respawn_possible, "it was asked for", true },
 };
 
 static void method_note(struct revert *revert, const char *name, const char *why)
@@ -63,7 +65,7 @@ bool revert_choose_method(struct revert *revert, const json_t *request, struct e
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]) && !revert->method; i++) {
         struct err why = ERR_INIT;
 
-        if (wanted && strcmp(wanted, methods[i].name) != 0)
+        if (wanted ? strcmp(wanted, methods[i].name) != 0 : methods[i].named)
             continue;
         if (methods[i].possible(revert, &why))
             revert->method = methods[i].name;
@@ -73,7 +75,7 @@ bool revert_choose_method(struct revert *revert, const json_t *request, struct e
     if (revert->method)
         return true;
     if (json_array_size(revert->reasons) == 0)
-        method_note(revert, wanted, "it is not available yet: use in-place or respawn, or leave it out");
+        method_note(revert, wanted, "it is not available yet: use in-place, respawn or replace, or leave it out");
     method_refuse(revert, wanted, err);
     return false;
 }

@@ -3,7 +3,7 @@
  * planner_revert_method: by which method a revert goes.
  *
  * Model: methods in the order in which they are preferred; the first one against which nothing speaks is
- * taken, or the one that was asked for by name.  The plan's "reasons" say, a sentence a method, why it was
+ * taken, or the one that was asked for by name; replace only so.  The plan's "reasons" say, a sentence a method, why it was
  * taken, or what speaks against it.
  */
 #ifndef POLICY_PLANNER_REVERT_METHOD_H
@@ -14,6 +14,7 @@
 
 #define REVERT_IN_PLACE "in-place"
 #define REVERT_RESPAWN "respawn"
+#define REVERT_REPLACE "replace"
 
 /* Sets method and reasons; "method-unavailable" with what speaks against the one asked for.  memory and
  * target are set. */

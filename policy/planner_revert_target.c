@@ -9,6 +9,7 @@
 #include "policy/config_args.h"
 #include "policy/disks.h"
 #include "policy/fit.h"
+#include "policy/planner_revert_method.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
@@ -68,9 +69,9 @@ bool revert_check_excluded(struct revert *revert, struct err *err)
         err_set(err, REASON_IMAGE_CHANGED, "Snapshot '%s' has memory but no disk, and disk '%s' has "
                 "been written to since", revert->name, first);
         err_name(err, "disk", first);
-    } else if (first && !revert->memory) {
+    } else if (first && !revert->memory && strcmp(revert->method, REVERT_REPLACE) != 0) {
         err_set(err, REASON_NEEDS_REPLACE, "Disk '%s' is not part of the snapshot, and two QEMU "
-                "processes cannot boot with it at the same time", first);
+                "processes cannot boot with it at the same time: give method: replace", first);
         err_name(err, "disk", first);
     } else {
         disks_clear(&all);

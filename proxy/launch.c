@@ -145,6 +145,8 @@ static bool launch_qemu(struct daemon *daemon, struct err *err)
     char **argv;
     bool ok;
 
+    if (!recover_present(daemon, &ok, err) || ok)
+        return ok;
     if (!recover_cold(daemon, err) || !launch_forget_config(daemon, err))
         return false;
     argv = launch_cold_argv(daemon, err);

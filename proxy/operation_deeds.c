@@ -31,8 +31,10 @@ static void deed_take_result(struct operation *op, const char *name, json_t *res
 
     if (strcmp(name, "memory-seal") == 0) {
         const char *snapshot = state_str(json_object_get(op->step, "args"), "snapshot");
+        const json_t *owner = snapshot ? state_snapshot(after, snapshot)
+                                       : json_object_get(op->plan, "present");
 
-        json_object_update(json_object_get(state_snapshot(after, snapshot), "memory"), result);
+        json_object_update(json_object_get(owner, "memory"), result);
     } else if (strcmp(name, "layers-freeze") == 0) {
         json_object_foreach(result, id, print)
             json_object_set(state_layer(after, id), "print", print);
@@ -110,6 +112,16 @@ static bool deed_write_state(struct operation *op, const json_t *args, struct er
     return store_write(op->daemon->store, state ? state : json_object_get(op->plan, "after"), err);
 }
 
+/* What a revert by replace has kept of the VM is, or is no more, what a restart brings back. */
+static bool deed_keep_present(struct operation *op, bool kept, struct err *err)
+{
+    const json_t *plan = op->journal ? json_object_get(op->journal, "plan") : op->plan;
+
+    json_object_set_new(json_object_get(plan, "present"), "kept", json_boolean(kept));
+    return op->journal ? store_write_journal(op->daemon->store, op->journal, err)
+                       : runner_write_journal(op->runner, err);
+}
+
 /* Deeds that are done when this returns. */
 static bool deed_at_once(struct operation *op, const char *name, const json_t *args,
                          struct err *err)
@@ -124,10 +136,11 @@ static bool deed_at_once(struct operation *op, const char *name, const json_t *a
     if (strcmp(name, "process-switch") == 0)
         return vm_switch(daemon->vm, err) && daemon_process_changed(daemon);
     if (strcmp(name, "clients-release") == 0) {
-        if (vm_main(daemon->vm))
-            link_hold(vm_main(daemon->vm), false);
+        operation_release_clients(op);
         return true;
     }
+    if (strcmp(name, "present-keep") == 0 || strcmp(name, "present-drop") == 0)
+        return deed_keep_present(op, strcmp(name, "present-keep") == 0, err);
     if (strcmp(name, "commit") == 0) /* the last look before the first QEMU is ended */
         return vm_check_next(daemon->vm, err);
     if (strcmp(name, "settings-carry") == 0)
@@ -181,20 +194,20 @@ static void deed_hold(struct operation *op)
     link_hold(vm_main(op->daemon->vm), true);
 }
 
-/* Commands that wait go to the QEMU that follows. */
-static void deed_end_process(struct operation *op)
+void operation_release_clients(struct operation *op)
 {
     struct vm *vm = op->daemon->vm;
-    struct err err = ERR_INIT;
 
-    if (vm_check_next(vm, &err)) {
-        link_hold(vm_next(vm), true);
-        if (vm_main(vm))
-            link_move_waiting(vm_main(vm), vm_next(vm));
-        vm_redirect(vm);
-    }
-    err_clear(&err);
-    vm_end_main(vm, deed_vm_cb, op);
+    vm_leave_room(vm);
+    if (vm_main(vm))
+        link_hold(vm_main(vm), false);
+}
+
+/* Commands that wait go to the QEMU that follows. */
+static void deed_end_process(struct operation *op, const json_t *args)
+{
+    vm_make_room(op->daemon->vm);
+    vm_end_main(op->daemon->vm, json_is_true(json_object_get(args, "alone")), deed_vm_cb, op);
 }
 
 void operation_deed(void *arg, struct runner *runner, const json_t *step, runner_deed_cb *done)
@@ -217,7 +230,7 @@ void operation_deed(void *arg, struct runner *runner, const json_t *step, runner
     } else if (strcmp(name, "process-discard") == 0) {
         vm_discard_next(op->daemon->vm, deed_vm_cb, op);
     } else if (strcmp(name, "process-end") == 0) {
-        deed_end_process(op);
+        deed_end_process(op, args);
     } else if (strcmp(name, "clients-hold") == 0) {
         deed_hold(op);
         event_add(op->deed_timer, &soon);

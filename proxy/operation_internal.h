@@ -78,6 +78,9 @@ struct operation *operation_box_open(struct operation_box *box);
 /* The timer of deeds that wait for something. */
 void operation_deed_timer_cb(evutil_socket_t fd, short what, void *arg);
 
+/* Commands of clients that wait go to the QEMU that is main. */
+void operation_release_clients(struct operation *op);
+
 /* Starts a deed of the runner's (struct runner_env.deed). */
 void operation_deed(void *arg, struct runner *runner, const json_t *step, runner_deed_cb *done);
 

@@ -101,7 +101,7 @@ static void operation_lost(struct operation *op, struct err *err)
     struct daemon *daemon = op->daemon;
 
     operation_finish(op, NULL, err);
-    if (!vm_main(daemon->vm) && !vm_next(daemon->vm))
+    if (!vm_main(daemon->vm))
         daemon_lost(daemon);
     else if (vm_main(daemon->vm) && link_ready(vm_main(daemon->vm)))
         recover_hot(daemon); /* it had only lost its connection */
@@ -128,8 +128,8 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
 
     if (err->set)
         err_move(&mine, err);
-    if (end != RUNNER_DONE && vm_main(op->daemon->vm))
-        link_hold(vm_main(op->daemon->vm), false);
+    if (end != RUNNER_DONE)
+        operation_release_clients(op);
     switch (end) {
     case RUNNER_DONE:
         if (json_is_true(json_object_get(op->plan, "again"))) {
@@ -368,18 +368,26 @@ static bool operation_waits(struct operation *op)
     return true;
 }
 
+/* A recovery that goes by the journal alone: forward, or from no QEMU at all. */
+static bool operation_asks_nothing(const struct operation *op, bool gone)
+{
+    return op->stage == STAGE_RECOVER &&
+           (gone || (op->daemon->found_next != WORLD_NEXT_GONE &&
+                     planner_journal_committed(op->journal, op->daemon->store->state)));
+}
+
 void operation_start_cb(evutil_socket_t fd, short what, void *arg)
 {
     struct operation *op = arg;
     const json_t *snapshot;
+    bool gone = !vm_main(op->daemon->vm) && op->daemon->found_next != WORLD_NEXT_ALIVE;
 
     (void)fd;
     (void)what;
     if (operation_waits(op))
         return;
-    if (op->stage == STAGE_RECOVER && op->daemon->found_next != WORLD_NEXT_GONE &&
-        planner_journal_committed(op->journal, op->daemon->store->state)) {
-        struct world nothing = { .args = op->daemon->args, .next = op->daemon->found_next };
+    if (operation_asks_nothing(op, gone)) {
+        struct world nothing = { .args = op->daemon->args, .next = op->daemon->found_next, .gone = gone };
 
         operation_collected(op, true, &nothing, NULL);
         return;

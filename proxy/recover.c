@@ -8,6 +8,7 @@
 #include "policy/fitting.h"
 #include "policy/planner.h"
 #include "policy/planner_layers.h"
+#include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/collect.h"
@@ -204,6 +205,47 @@ bool recover_cold(struct daemon *daemon, struct err *err)
     if (ok)
         store_sweep_memory(daemon->store);
     return ok;
+}
+
+/* Is what was kept whole?  Else the VM starts as after a power cut. */
+static bool recover_is_whole(const json_t *present)
+{
+    const json_t *memory = json_object_get(present, "memory");
+    json_t *result = NULL;
+    struct err err = ERR_INIT;
+    bool whole = !memory || deeds_find("memory-check")(memory, &result, &err);
+
+    if (!whole)
+        log_warn("the guest cannot be brought back as it was: %s", err.desc);
+    err_clear(&err);
+    json_decref(result);
+    return whole;
+}
+
+bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
+{
+    json_t *journal, *args;
+    const json_t *present;
+    struct world world;
+
+    *begun = false;
+    if (!store_read_journal(daemon->store, &journal, err))
+        return false;
+    present = planner_journal_present(journal, daemon->store->state);
+    if (present && recover_is_whole(present)) {
+        collect_static(daemon, &world);
+        args = planner_args(&world);
+        *begun = json_equal(args, json_object_get(present, "args"));
+        json_decref(args);
+        if (*begun)
+            operation_recover(daemon, journal);
+        else
+            err_set(err, REASON_WRONG_STATE, "An interrupted revert has kept this VM's memory, of another "
+                    "command line: start with that one, or remove '%s' to boot the VM anew",
+                    state_str(json_object_get(present, "memory"), "file"));
+    }
+    json_decref(journal);
+    return !err->set;
 }
 
 bool recover_wants_next(struct daemon *daemon)

@@ -99,13 +99,55 @@ static void runner_uncommit(struct runner *runner)
     err_clear(&err);
 }
 
+/* Where a step that has failed is tried again from. */
+static size_t runner_restart(const struct runner *runner)
+{
+    for (size_t i = runner->at + 1; i-- > 0;) {
+        const json_t *step = json_array_get(runner->list, i);
+
+        if (json_is_true(json_object_get(step, "restart")))
+            return i;
+        if (state_str(step, "main") && i < runner->at)
+            break;
+    }
+    return runner->at;
+}
+
+/* True: it is tried again. */
+static bool runner_try_again(struct runner *runner)
+{
+    size_t from = runner_restart(runner);
+    unsigned *count = from < runner->at ? &runner->rounds : &runner->tries;
+
+    if (++*count >= RUNNER_TRIES)
+        return false;
+    runner->at = from;
+    runner_later(runner, RUNNER_RETRY_MS);
+    return true;
+}
+
+/* A QEMU that is not there, and not because a step has ended it. */
+static bool runner_is_lost(const struct runner *runner)
+{
+    struct link *main_link = runner->env->link(runner->arg, "qemu");
+    struct link *next = runner->env->link(runner->arg, "next");
+
+    /* Between the end of the first QEMU and the switch the second one is what is left. */
+    if (runner->committed && next && link_ready(next))
+        main_link = next;
+    return !runner->without && (!main_link || !link_ready(main_link));
+}
+
 void runner_step_done(struct runner *runner)
 {
     const json_t *step = runner_current(runner);
+    const char *changes = state_str(step, "main");
     bool commit = !runner->undoing && !runner->committed &&
                   json_is_true(json_object_get(step, "commit-point"));
 
     log_debug("step %s: done", state_str(step, "step"));
+    if (changes)
+        runner->without = strcmp(changes, "ends") == 0;
     if (json_is_true(json_object_get(step, "no-return")))
         runner->forward = true;
     else if (json_is_true(json_object_get(step, "settled")))
@@ -134,16 +176,11 @@ void runner_step_done(struct runner *runner)
 void runner_fail(struct runner *runner, struct err *err)
 {
     const json_t *step = runner_current(runner);
-    struct link *main_link = runner->env->link(runner->arg, "qemu");
-    struct link *next = runner->env->link(runner->arg, "next");
 
-    /* Between the end of the first QEMU and the switch the second one is what is left. */
-    if (runner->committed && next && link_ready(next))
-        main_link = next;
     event_del(runner->watchdog);
     err_clear(&runner->refusal);
     log_info("step %s: %s", state_str(step, "step"), err->desc);
-    if (!main_link || !link_ready(main_link)) {
+    if (runner_is_lost(runner)) {
         if (!runner->err.set)
             err_move(&runner->err, err);
         err_clear(err);
@@ -166,9 +203,8 @@ void runner_fail(struct runner *runner, struct err *err)
         return;
     }
     runner->phase = RUNNER_IDLE;
-    if (++runner->tries < RUNNER_TRIES) {
+    if (runner_try_again(runner)) {
         err_clear(err);
-        runner_later(runner, RUNNER_RETRY_MS);
         return;
     }
     if (!runner->err.set)
@@ -176,7 +212,7 @@ void runner_fail(struct runner *runner, struct err *err)
     else
         log_error("cannot take back step %s: %s", state_str(step, "step"), err->desc);
     err_clear(err);
-    runner_end(runner, RUNNER_STUCK);
+    runner_end(runner, runner->without ? RUNNER_LOST : RUNNER_STUCK);
 }
 
 static void runner_step(struct runner *runner)
@@ -270,6 +306,7 @@ struct runner *runner_new(struct event_base *base, json_t *plan,
     runner->list = json_incref(json_object_get(plan, "steps"));
     runner->ended = json_array();
     runner->committed = json_is_true(json_object_get(plan, "forward-only"));
+    runner->without = json_is_true(json_object_get(plan, "main-gone"));
     runner->turn = event_new(base, -1, 0, runner_turn_cb, runner);
     runner->watchdog = event_new(base, -1, 0, runner_watchdog_cb, runner);
     if (!runner->turn || !runner->watchdog)

@@ -28,6 +28,8 @@ struct runner {
     size_t at;
     bool undoing, committed, cancelled;
     bool forward;               /* a step was done that cannot be taken back */
+    bool without;               /* there is no "qemu" for now (plan.h, main) */
+    unsigned rounds;            /* how often a list was taken up again (plan.h, restart) */
     enum runner_phase phase;
     bool probing;               /* may the step's command go out, must it? (step_needs()) */
     bool accepted;              /* the step's action was not refused */

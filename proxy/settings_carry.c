@@ -48,7 +48,7 @@ static void carry_told_cb(void *arg, enum link_answer answer, const char *text, 
     (void)text;
     (void)len;
     if (answer == ANSWER_ERROR && !carry->err.set)
-        runner_set_refused(&carry->err, "settings-carry", reply);
+        runner_set_refused(&carry->err, "settings-carry", NULL, reply);
     else if (answer == ANSWER_LOST && !carry->err.set)
         err_set(&carry->err, REASON_QEMU_FAILED, "QEMU ended during 'settings-carry'");
     if (--carry->outstanding > 0)

@@ -96,7 +96,7 @@ static void instance_ready(void *arg)
     if (instance != vm->next)
         vm_announce(vm);
     else if (vm->end_when_ready)
-        vm_end_main(vm, vm->done, vm->done_arg);
+        vm_end_main(vm, false, vm->done, vm->done_arg);
     else
         vm_finish(vm, true, NULL);
 }
@@ -280,6 +280,7 @@ void vm_free(struct vm *vm)
         free(vm->done_arg);
     instance_free(vm->next);
     instance_free(vm->main);
+    vm_free_room(vm);
     event_free(vm->timeout);
     vm_attach_free(vm->attach);
     json_decref(vm->user_argv);
@@ -355,14 +356,9 @@ void vm_attach_fd(struct vm *vm, int fd)
     vm->main->link = link_new(vm->base, fd, &instance_ops, vm->main);
 }
 
-void vm_redirect(struct vm *vm)
-{
-    vm->redirected = true;
-}
-
 struct link *vm_clients(const struct vm *vm)
 {
-    return vm->redirected && vm->next ? vm->next->link : vm_main(vm);
+    return vm->room ? vm_room_link(vm->room) : vm_main(vm);
 }
 
 void vm_signal(struct vm *vm, int sig)

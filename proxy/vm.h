@@ -60,15 +60,18 @@ void vm_attach(struct vm *vm, const struct address *address);
 void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *arg);
 /* Ends next, if there is one; done when it is gone. */
 void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg);
-/* SIGKILL: QEMU then leaves alone what the next one has taken over; done when it is gone. */
-void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg);
+/* SIGKILL: QEMU then leaves alone what the next one has taken over; done when it is gone.  Refused when
+ * next is not there to follow it, unless it is to end alone. */
+void vm_end_main(struct vm *vm, bool alone, vm_done_cb *done, void *arg);
 /* Is next there to take over?  Else err says that it has ended. */
 bool vm_check_next(const struct vm *vm, struct err *err);
 /* next becomes main. */
 bool vm_switch(struct vm *vm, struct err *err);
 
-/* From now on commands of clients are for next (and wait there). */
-void vm_redirect(struct vm *vm);
+/* Commands of clients that main has not seen wait, and so do all that come, for whichever QEMU is main
+ * when they are let go: held there by link_hold(), if vm_switch() lets them go. */
+void vm_make_room(struct vm *vm);
+void vm_leave_room(struct vm *vm);
 /* borrowed: where commands of clients go; NULL when there is nothing. */
 struct link *vm_clients(const struct vm *vm);
 

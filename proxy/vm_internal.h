@@ -24,7 +24,8 @@ struct vm {
     const struct vm_ops *ops;
     void *arg;
     struct instance *main, *next;
-    bool ending_main, redirected;
+    bool ending_main;
+    struct vm_room *room;       /* where commands of clients wait (vm_room.c), or NULL */
     bool discarding;            /* done_arg is vm_discard_next()'s own */
     bool overdue;               /* next is being ended because it does not answer */
     bool end_when_ready;        /* main is to be ended as soon as next answers */
@@ -56,6 +57,8 @@ bool vm_renew(struct vm *vm);
 
 /* Why next has ended before it answered; status: what waitpid() said. */
 void vm_next_failed(const struct vm *vm, int status, struct err *err);
+void vm_free_room(struct vm *vm);
+struct link *vm_room_link(const struct vm_room *room);
 
 /* The clients can be served. */
 void vm_announce(struct vm *vm);

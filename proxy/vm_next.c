@@ -147,7 +147,7 @@ bool vm_check_next(const struct vm *vm, struct err *err)
     return false;
 }
 
-void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg)
+void vm_end_main(struct vm *vm, bool alone, vm_done_cb *done, void *arg)
 {
     struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
     struct err err = ERR_INIT;
@@ -158,7 +158,7 @@ void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg)
         done(arg, true, NULL);
         return;
     }
-    if (vm->next && !vm->next->link_closed && !link_ready(vm->next->link)) {
+    if (!alone && vm->next && !vm->next->link_closed && !link_ready(vm->next->link)) {
         /* It was found a moment ago, and has not greeted yet. */
         vm->end_when_ready = true;
         vm->done = done;
@@ -167,7 +167,7 @@ void vm_end_main(struct vm *vm, vm_done_cb *done, void *arg)
         return;
     }
     vm->done = NULL;
-    if (!vm_check_next(vm, &err)) {
+    if (!alone && !vm_check_next(vm, &err)) {
         done(arg, false, &err);
         err_clear(&err);
         return;
@@ -193,7 +193,9 @@ bool vm_switch(struct vm *vm, struct err *err)
         return false;
     vm->main = vm->next;
     vm->next = NULL;
-    vm->redirected = false;
+    if (vm->room)
+        link_hold(vm->main->link, true);
+    vm_leave_room(vm);
     vm->main->socket = STORE_SOCKET;
     /* The VM goes on whatever happens here; only a later proxy would not find it. */
     vm_rename(vm, STORE_SOCKET_NEXT, STORE_SOCKET);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command lines of the corpus, started: a snapshot, a revert by a second process, and then the
-same disks under the same names on the same images, and the same ports and sockets as before."""
+"""The command lines of the corpus, started: a snapshot, a revert by a second process (beside the first
+one, or in its place), and then the same disks under the same names on the same images, and the same ports and sockets as before."""
 
 import json
 import os
@@ -110,8 +110,11 @@ def reverts(t, line):
     p.command("snapshot-create", {"name": "s1"}, timeout=30)
     names, pid = nodes(p), p.qemu_pid()
     harness.equal(below(disks(p)), first, "query-block with overlays")
-    result = p.command("snapshot-revert", {"name": "s1", "discard": True}, timeout=30)
-    harness.equal(result["method"], "respawn", "method")
+    if line.kind == "replace":
+        error = p.qmp.refused("snapshot-revert", {"name": "s1", "discard": True})
+        harness.equal(error.reason, "needs-replace", "reason")
+    result = p.command("snapshot-revert", {"name": "s1", "discard": True, "method": line.kind}, timeout=30)
+    harness.equal(result["method"], line.kind, "method")
     assert p.qemu_pid() != pid, "no new process"
     harness.equal(scene.status(p), "running", "status")
     harness.equal(below(disks(p)), first, "query-block")

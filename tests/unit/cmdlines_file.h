@@ -15,7 +15,7 @@
  *   reason    of a refusal: its word; `argument`: what it names; `says`: a part of its sentence
  *   why       why it is so
  *   start     the line can be started on a test machine, and test_cmdlines.py does; what comes of it: here
- *             (a revert), or the reason by which snapshot-create refuses for what is not in the line
+ *             (a revert by the method that kind names), or the reason by which snapshot-create refuses for what is not in the line
  */
 #ifndef TESTS_UNIT_CMDLINES_FILE_H
 #define TESTS_UNIT_CMDLINES_FILE_H

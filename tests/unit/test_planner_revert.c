@@ -254,8 +254,6 @@ static void requests_that_cannot_be_met_are_refused(void **state)
                  REASON_METHOD_UNAVAILABLE);
     world_refuse(world, planner_revert, "{'name': 's1', 'discard': true, 'method': 'standby'}",
                  REASON_METHOD_UNAVAILABLE);
-    world_refuse(world, planner_revert, "{'name': 's1', 'discard': true, 'method': 'replace'}",
-                 REASON_METHOD_UNAVAILABLE);
     json_object_set_new(snapshot, "deleting", json_true());
     world_refuse(world, planner_revert, S1, REASON_DELETING);
     json_object_del(snapshot, "deleting");

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * planner_recover_internal: what planner_recover.c and planner_recover_revert.c share.
+ */
+#ifndef POLICY_PLANNER_RECOVER_INTERNAL_H
+#define POLICY_PLANNER_RECOVER_INTERNAL_H
+
+#include "policy/world.h"
+
+struct recovery {
+    const struct world *world;
+    const json_t *state;
+    const json_t *old;          /* the interrupted plan */
+    json_t *plan;
+};
+
+/* Appends the undo steps of the old plan's steps of that name. */
+void recovery_undo_of(struct recovery *recovery, const char *name);
+/* The guest goes on if it was the operation that had stopped it. */
+void recovery_cont(struct recovery *recovery);
+/* Ends the migration that the old plan may have begun. */
+void recovery_cancel_migrate(struct recovery *recovery);
+
+/* A revert, or anything behind its commit point: what was left to do. */
+void recovery_finish(struct recovery *recovery);
+/* A revert before its commit point, or whose second QEMU is gone: taken back. */
+void recovery_revert(struct recovery *recovery);
+/* The first QEMU was ended, and the second is not there: the first one's memory comes back. */
+void recovery_return(struct recovery *recovery);
+
+#endif

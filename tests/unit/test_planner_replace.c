@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* planner_revert with replace: the first QEMU ends before the second starts, and can come back. */
+#include "tests/unit/planner_world.h"
+
+#include <stdio.h>
+
+#include "policy/plan.h"
+#include "policy/reason.h"
+#include "policy/state.h"
+
+#define REPLACE "{'name': 's1', 'discard': true, 'method': 'replace'}"
+#define SAVE_AS "{'name': 's1', 'save-as': 's2', 'method': 'replace'}"
+
+/* What brings the VM back as it was. */
+#define BACK "process-discard process-start getfd migrate-incoming loaded check-disks process-switch "
+
+/* Of a state that is in a file already. */
+#define SAVED "present-keep* clients-hold* check-present process-end* process-start* getfd " \
+              "migrate-incoming loaded check-disks commit! process-switch cont clients-release " \
+              "state-write files-remove?"
+
+static struct planner_world *world_one(const char *status)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+
+    world_create(world, "s1");
+    world_status_set(world, status);
+    return world;
+}
+
+/* new: the words of the command line that the way back starts. */
+static char *words_back(const json_t *plan)
+{
+    const json_t *undo = json_object_get(plan_step(plan, "process-end", 0), "undo");
+    json_t *only = json_pack("{s:[O]}", "steps", json_array_get(undo, 1));
+    char *words = world_words(only);
+
+    json_decref(only);
+    return words;
+}
+
+static void memory_is_kept_before_the_first_ends(void **state)
+{
+    struct planner_world *world = world_one("running");
+    json_t *plan = world_plan(world, planner_revert, REPLACE);
+    char *words = world_words(plan), *back = words_back(plan);
+
+    (void)state;
+    assert_steps(plan, "memory-check overlay-create* overlay-create* memory-create* migrate-parameters* "
+                       "getfd* stop* migrate* migrate-end memory-seal present-keep* clients-hold* "
+                       "check-present process-end* process-start* getfd migrate-incoming loaded "
+                       "check-disks commit! process-switch cont clients-release state-write "
+                       "files-remove?");
+    assert_string_equal(state_str(plan, "method"), "replace");
+    assert_json_is(json_object_get(json_object_get(plan_step(plan, "process-end", 0), "args"), "alone"),
+                   "true");
+    assert_json_is(json_object_get(plan, "present"),
+                   "{'kept': false, 'memory': {'file': '/m/.present-5.mem'}, 'args': ["
+                   "'qemu', '-m', '64', '-drive', 'file=/i/a.qcow2,if=virtio,id=d0,format=qcow2', "
+                   "'-drive', 'file=/i/b.raw,if=ide,id=d1,format=raw']}");
+    /* the second one is on new overlays, the one that comes back on what it had */
+    assert_non_null(strstr(words, "/i/a.vm-6.qcow2"));
+    assert_non_null(strstr(back, "/i/a.vm-3.qcow2"));
+    assert_non_null(strstr(back, "-incoming defer"));
+    assert_json_is(json_object_get(json_object_get(plan_step(plan, "files-remove", 0), "args"), "files"),
+                   "['/i/a.vm-3.qcow2', '/i/b.vm-5.qcow2', '/m/.present-5.mem']");
+    free(words);
+    free(back);
+    json_decref(plan);
+    world_free(world);
+}
+
+static void until_the_commit_point_the_first_comes_back(void **state)
+{
+    struct planner_world *world = world_one("running");
+    json_t *plan = world_plan(world, planner_revert, REPLACE);
+    char names[512];
+
+    (void)state;
+    /* What was kept is worth nothing before the guest goes on. */
+    snprintf(names, sizeof(names), "%sclients-release present-drop migrate-cancel cont closefd? "
+             "migrate-parameters-restore file-remove file-remove file-remove", BACK);
+    assert_undo(plan, "process-end", names);
+    snprintf(names, sizeof(names), "process-discard %sclients-release present-drop migrate-cancel cont "
+             "closefd? migrate-parameters-restore file-remove file-remove file-remove", BACK);
+    assert_undo(plan, "check-disks", names);
+    assert_json_is(json_object_get(plan_step(plan, "process-switch", 0), "can-return"), "true");
+    json_decref(plan);
+    world_free(world);
+}
+
+static void guest_that_has_not_run_has_no_memory_to_keep(void **state)
+{
+    struct planner_world *world = world_one("prelaunch");
+    json_t *plan = world_plan(world, planner_revert, REPLACE);
+
+    (void)state;
+    assert_steps(plan, "memory-check overlay-create* overlay-create* present-keep* clients-hold* "
+                       "check-present process-end* process-start* getfd migrate-incoming loaded "
+                       "check-disks commit! process-switch cont clients-release state-write "
+                       "files-remove?");
+    assert_undo(plan, "process-end", "process-discard process-start started check-disks process-switch "
+                                     "clients-release present-drop file-remove file-remove");
+    json_decref(plan);
+    world_free(world);
+}
+
+/* The guest is stopped, and its memory is that of the snapshot which was made first. */
+static void with_save_as_the_snapshot_is_what_is_kept(void **state)
+{
+    struct planner_world *world = world_one("running");
+    json_t *plan = world_plan(world, planner_revert, SAVE_AS);
+
+    (void)state;
+    assert_steps(plan, "memory-check overlay-create* overlay-create* stop* " SAVED);
+    json_decref(plan);
+    world_create(world, "s2");
+    world_status_set(world, "postmigrate");
+    plan = world_plan(world, planner_revert, SAVE_AS);
+    assert_steps(plan, "memory-check overlay-create* overlay-create* " SAVED);
+    assert_json(json_object_get(json_object_get(plan, "present"), "memory"),
+                json_object_get(state_snapshot(world->state, "s2"), "memory"));
+    /* it stays */
+    assert_json_is(json_object_get(json_object_get(plan_step(plan, "files-remove", 0), "args"), "files"),
+                   "['/i/a.vm-6.qcow2', '/i/b.vm-7.qcow2']");
+    json_decref(plan);
+    world_free(world);
+}
+
+static void what_cannot_be_kept_is_refused(void **state)
+{
+    struct planner_world *world = world_one("postmigrate");
+
+    (void)state;
+    world_refuse(world, planner_revert, REPLACE, REASON_WRONG_STATE);
+    world_status_set(world, "running");
+    world_room(world, "/m", 1 << 20, true);
+    world_refuse(world, planner_revert, REPLACE, REASON_NO_SPACE);
+    world_room(world, "/m", (json_int_t)1 << 40, true);
+    /* The way back needs a command line that says what the VM has now. */
+    json_object_set_new(world->state, "config", json_text("[{'execute': 'add-fd'}]"));
+    assert_non_null(strstr(world_refuse(world, planner_revert, REPLACE, REASON_CONFIGURATION_CHANGED),
+                           "could not be started again"));
+    json_object_set_new(world->state, "config", json_array());
+    json_decref(world_plan(world, planner_revert, REPLACE));
+    world_args(world, NULL);
+    world_refuse(world, planner_revert, REPLACE, REASON_METHOD_UNAVAILABLE);
+    world_free(world);
+}
+
+/* new: what a restart does with the plan's journal. */
+static json_t *recover(struct planner_world *world, const json_t *plan, bool gone)
+{
+    json_t *journal = json_pack("{s:O, s:b}", "plan", plan, "committed", 0), *recovery;
+    struct err err = ERR_INIT;
+
+    world->w.gone = gone;
+    recovery = planner_recover(&world->w, world->state, journal, &err);
+    world->w.gone = false;
+    assert_non_null(recovery);
+    json_decref(journal);
+    return recovery;
+}
+
+static void what_was_kept_comes_back_where_no_qemu_is(void **state)
+{
+    struct planner_world *world = world_one("running");
+    json_t *plan = world_plan(world, planner_revert, REPLACE);
+    json_t *journal = json_pack("{s:O, s:b}", "plan", plan, "committed", 0), *recovery;
+    char names[512];
+
+    (void)state;
+    assert_null(planner_journal_present(journal, world->state)); /* it is not whole yet */
+    json_object_set_new(json_object_get(plan, "present"), "kept", json_true());
+    assert_json(planner_journal_present(journal, world->state), json_object_get(plan, "present"));
+    recovery = recover(world, plan, true);
+    snprintf(names, sizeof(names), "process-discard process-start getfd migrate-incoming loaded "
+             "check-disks process-switch present-drop file-remove file-remove file-remove cont "
+             "migrate-parameters-restore");
+    json_object_set_new(world->w.status, "status", json_string("postmigrate"));
+    json_decref(recovery);
+    recovery = recover(world, plan, true);
+    assert_steps(recovery, names);
+    assert_true(json_is_true(json_object_get(recovery, "main-gone")));
+    json_decref(recovery);
+    /* the first one is there still */
+    recovery = recover(world, plan, false);
+    assert_steps(recovery, "process-discard migrate-cancel? present-drop file-remove file-remove "
+                           "file-remove cont migrate-parameters-restore closefd?");
+    json_decref(recovery);
+    json_object_set_new(journal, "committed", json_true());
+    assert_null(planner_journal_present(journal, world->state));
+    json_decref(journal);
+    json_decref(plan);
+    world_free(world);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_is_kept_before_the_first_ends),
+        cmocka_unit_test(until_the_commit_point_the_first_comes_back),
+        cmocka_unit_test(guest_that_has_not_run_has_no_memory_to_keep),
+        cmocka_unit_test(with_save_as_the_snapshot_is_what_is_kept),
+        cmocka_unit_test(what_cannot_be_kept_is_refused),
+        cmocka_unit_test(what_was_kept_comes_back_where_no_qemu_is),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
