@@ -200,9 +200,9 @@ static void what_speaks_against_it_is_said(void **state)
     json_t *snapshot = state_snapshot(world->state, "s1");
 
     (void)state;
-    world->w.version[1] = 1;
-    assert_not_in_place(world, "version");
-    world->w.version[1] = 2;
+    json_object_set_new(snapshot, "fit", json_text("{'machine': 'pc-q35-7.2'}"));
+    assert_not_in_place(world, "machine");
+    json_object_del(snapshot, "fit");
     world_devices(world, "virtio-blk-device", true);
     assert_not_in_place(world, "'d0' is served by an iothread");
     world_devices(world, "cfi.pflash01", false);
@@ -269,8 +269,8 @@ static void a_second_process_loads_it_too(void **state)
     char *words = world_words(plan);
 
     (void)state;
-    assert_steps(plan, "memory-check vmstate-create* overlay-create* overlay-create* process-start* started "
-                       "vmstate-open memory-load job-dismiss vmstate-close check-disks clients-hold* stop* "
+    assert_steps(plan, "memory-check vmstate-create* overlay-create* overlay-create* process-start* check-fit started "
+                       "vmstate-open memory-load job-dismiss vmstate-close check-disks settings-carry clients-hold* stop* "
                        "check-next commit! process-end process-switch cont clients-release state-write "
                        "files-remove? file-remove?");
     assert_null(strstr(words, "-incoming"));

@@ -12,11 +12,12 @@
 #define SAVE_AS "{'name': 's1', 'save-as': 's2', 'method': 'replace'}"
 
 /* What brings the VM back as it was. */
-#define BACK "process-discard process-start getfd migrate-incoming loaded check-disks process-switch "
+#define BACK "process-discard process-start getfd migrate-incoming loaded check-disks settings-carry? " \
+             "process-switch "
 
 /* Of a state that is in a file already. */
-#define SAVED "present-keep* clients-hold* check-present process-end* process-start* getfd " \
-              "migrate-incoming loaded check-disks commit! process-switch cont clients-release " \
+#define SAVED "present-keep* clients-hold* check-present process-end* process-start* " \
+              "check-fit getfd migrate-incoming loaded check-disks settings-carry commit! process-switch cont clients-release " \
               "state-write files-remove?"
 
 static struct planner_world *world_one(const char *status)
@@ -48,8 +49,8 @@ static void memory_is_kept_before_the_first_ends(void **state)
     (void)state;
     assert_steps(plan, "memory-check overlay-create* overlay-create* memory-create* migrate-parameters* "
                        "getfd* stop* migrate* migrate-end memory-seal present-keep* clients-hold* "
-                       "check-present process-end* process-start* getfd migrate-incoming loaded "
-                       "check-disks commit! process-switch cont clients-release state-write "
+                       "check-present process-end* process-start* check-fit getfd "
+                       "migrate-incoming loaded check-disks settings-carry commit! process-switch cont clients-release state-write "
                        "files-remove?");
     assert_string_equal(state_str(plan, "method"), "replace");
     assert_json_is(json_object_get(json_object_get(plan_step(plan, "process-end", 0), "args"), "alone"),
@@ -96,10 +97,10 @@ static void guest_that_has_not_run_has_no_memory_to_keep(void **state)
 
     (void)state;
     assert_steps(plan, "memory-check overlay-create* overlay-create* present-keep* clients-hold* "
-                       "check-present process-end* process-start* getfd migrate-incoming loaded "
-                       "check-disks commit! process-switch cont clients-release state-write "
+                       "check-present process-end* process-start* check-fit getfd "
+                       "migrate-incoming loaded check-disks settings-carry commit! process-switch cont clients-release state-write "
                        "files-remove?");
-    assert_undo(plan, "process-end", "process-discard process-start started check-disks process-switch "
+    assert_undo(plan, "process-end", "process-discard process-start started check-disks settings-carry? process-switch "
                                      "clients-release present-drop file-remove file-remove");
     json_decref(plan);
     world_free(world);
@@ -175,7 +176,7 @@ static void what_was_kept_comes_back_where_no_qemu_is(void **state)
     assert_json(planner_journal_present(journal, world->state), json_object_get(plan, "present"));
     recovery = recover(world, plan, true);
     snprintf(names, sizeof(names), "process-discard process-start getfd migrate-incoming loaded "
-             "check-disks process-switch present-drop file-remove file-remove file-remove cont "
+             "check-disks settings-carry? process-switch present-drop file-remove file-remove file-remove cont "
              "migrate-parameters-restore");
     json_object_set_new(world->w.status, "status", json_string("postmigrate"));
     json_decref(recovery);
