@@ -176,7 +176,7 @@ def revert(p, saved, skip=(), by="respawn", **args):
         step_aside(p, saved)
     mark = Mark(p)
     result = p.command("snapshot-revert", arguments, timeout=30)
-    harness.equal(result["method"], by, f"method ({result['reasons']})")
+    harness.equal(result["method"], args.get("method", by), f"method ({result['reasons']})")
     saved.untouched()
     if status(p) == "running":
         mark.went_back_to(saved)
