@@ -91,7 +91,7 @@ class Setter(threading.Thread):
     def run(self):
         try:
             for value in range(1000, 2000000):
-                if self.done.is_set():
+                if self.done.wait(0.001):   # not at every moment: others are to have their turn
                     return
                 try:
                     self.client.command("migrate-set-parameters", {"downtime-limit": value % 2000})
