@@ -89,10 +89,11 @@ static void observe_add_overlay(struct observe *observe, const struct vm_disk *d
 
     if (!below)
         abort();
-    layer = json_pack("{s:s, s:O, s:s, s:s, s:s*, s:I, s:b}", "path", link->file, "real",
+    layer = json_pack("{s:s, s:O, s:s, s:s, s:s*, s:I, s:b, s:O*}", "path", link->file, "real",
                       json_object_get(world_file(observe->world, link->file), "real"), "format",
                       link->image->driver, "parent", below, "node", node, "size",
-                      (json_int_t)link->image->virtual_size, "observed", 1);
+                      (json_int_t)link->image->virtual_size, "observed", 1, "ino",
+                      json_object_get(world_file(observe->world, link->file), "ino"));
     observe_note_backing(observe, layer, link, below);
     observe_freeze(observe, below);
     json_array_append_new(observe->frozen,

@@ -44,6 +44,24 @@ static const char *start_layer_at(const struct world *world, const json_t *state
     return NULL;
 }
 
+/* Is what the disk will run on what it ran on before, from the top down? */
+static bool start_check(const struct world *world, const json_t *state, const char *active,
+                        struct err *err)
+{
+    const json_t *layer = state_layer(state, active), *ino = json_object_get(layer, "ino");
+    const json_t *file = world_file(world, state_str(layer, "real"));
+
+    if (!layers_check_headers(world, state, active, err) ||
+        !layers_check_foreign(world, state, active, err))
+        return false;
+    if (!ino || json_equal(ino, json_object_get(file, "ino")))
+        return true;
+    err_set(err, REASON_IMAGE_CHANGED, "The image '%s' was replaced since the VM ran on it: put that one "
+            "back", state_str(layer, "real"));
+    err_name(err, "file", state_str(layer, "real"));
+    return false;
+}
+
 /* Decides about one disk of the command line: on which layer it starts, or none of ours. */
 static bool start_disk(const struct world *world, const json_t *state, const struct args_disk *disk,
                        json_t *actives, struct err *err)
@@ -56,10 +74,10 @@ static bool start_disk(const struct world *world, const json_t *state, const str
         return true; /* an image that is not on record, or one that nobody writes to */
     if (record && strcmp(named, state_str(record, "base")) == 0) {
         json_object_set_new(actives, disk->key, json_string(active));
-        return layers_check_headers(world, state, active, err);
+        return start_check(world, state, active, err);
     }
     if (state_layer_active_of(state, named) && state_layer_children(state, named, NULL) == 0)
-        return true;
+        return start_check(world, state, named, err);
     err_set(err, REASON_CHAIN_MISMATCH, "The command line names '%s' for disk '%s': on record it is a "
             "layer that other images stand on, and writing to it would destroy them; name the image "
             "that the VM began with", disk->path, disk->key);

@@ -302,6 +302,42 @@ bool state_layer_needed(const json_t *state, const char *id)
            state_layer_active_of(state, id) || state_layer_children(state, id, NULL) > 0;
 }
 
+/* Does a snapshot, or another layer, stand on an image of that chain? */
+static bool state_chain_used(const json_t *state, const json_t *chain)
+{
+    json_t *id;
+    size_t i;
+
+    json_array_foreach((json_t *)chain, i, id)
+        if (state_layer_named(state, json_string_value(id), NULL) ||
+            state_layer_children(state, json_string_value(id), NULL) > (i > 0))
+            return true;
+    return false;
+}
+
+bool state_forget_disks(json_t *state)
+{
+    json_t *disks = json_object_get(state, "disks"), *disk, *id;
+    bool any = false;
+    const char *key;
+    void *next;
+    size_t i;
+
+    json_object_foreach_safe(disks, next, key, disk) {
+        json_t *chain = state_chain(state, state_str(disk, "active"), true);
+
+        if (json_object_get(state_layer(state, state_str(disk, "active")), "base") &&
+            !state_chain_used(state, chain)) {
+            json_array_foreach(chain, i, id)
+                json_object_del(json_object_get(state, "layers"), json_string_value(id));
+            json_object_del(disks, key);
+            any = true;
+        }
+        json_decref(chain);
+    }
+    return any;
+}
+
 json_t *state_collect_garbage(json_t *state)
 {
     json_t *layers = json_object_get(state, "layers");

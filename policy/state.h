@@ -11,7 +11,7 @@
  *   config     configuration commands of clients since QEMU was started
  *   disks      key -> { device, qdev, active: layer, base: layer }
  *   layers     id  -> { path, real, format, parent: layer|null, node?, foreign?, base?, copied?,
- *              observed?, size, backing?, print? }
+ *              observed?, size, backing?, print?, ino? }
  *   snapshots  [ { name, parent|null, description?, created, run-state, origin, memory?, disks:
  *                { key -> layer }, devices?: { key -> { device, qdev } }, args, config, qemu, fit?,
  *                deleting?, damaged? } ], oldest first
@@ -24,6 +24,7 @@
  * observed marks an overlay that a client made.  backing is the string by which a layer's header names
  * the one below, where it is not the one that we would have written (overlay.h).
  * print is the fingerprint of a frozen layer: { size, mtime, dev, ino } (nanoseconds; mtime is text).
+ * ino is the inode of an overlay: what the next start has to find there.
  * qemu ([major, minor, micro]; the last is missing in older records) and fit say which QEMU has made the
  * snapshot, as what machine (fit.h).
  * A layer that a snapshot names is frozen: nothing writes to it.  Where a client's own block job did,
@@ -81,6 +82,9 @@ json_t *state_collect_garbage(json_t *state);
 
 /* ---- disks ---- */
 json_t *state_disk(const json_t *state, const char *key);
+/* Forgets disks that stand on their first image and that no snapshot knows: they may change.  Were
+ * there any? */
+bool state_forget_disks(json_t *state);
 /* The layer ids of a chain from `id` down to the image that the command line names and, when
  * foreign is asked for, further down.  new: an array of strings. */
 json_t *state_chain(const json_t *state, const char *id, bool foreign);

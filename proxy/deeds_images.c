@@ -105,9 +105,9 @@ bool deed_overlay_create(const json_t *args, json_t **result, struct err *err)
         state_str(args, "backing-format"), "-b", state_str(args, "backing"), "{}", size, NULL,
     };
     int fd = deed_create_file(path, err);
+    struct stat st;
     bool ok;
 
-    (void)result;
     if (fd < 0)
         return false;
     snprintf(size, sizeof(size), "%" JSON_INTEGER_FORMAT,
@@ -116,6 +116,8 @@ bool deed_overlay_create(const json_t *args, json_t **result, struct err *err)
     if (ok)
         image_give(path, state_str(args, "backing"), fd);
     ok = ok && deed_sync(fd, path, err);
+    if (ok && fstat(fd, &st) == 0)
+        *result = json_pack("{s:I}", "ino", (json_int_t)st.st_ino);
     close(fd);
     if (!ok) {
         unlink(path);

@@ -125,17 +125,17 @@ static char **launch_cold_argv(struct daemon *daemon, struct err *err)
     return argv;
 }
 
-/* The configuration that clients made belongs to a process that is gone. */
-static bool launch_forget_config(struct daemon *daemon, struct err *err)
+/* The configuration that clients made belongs to a process that is gone; of disks that no snapshot knows
+ * nothing has to be known. */
+static bool launch_forget(struct daemon *daemon, struct err *err)
 {
-    json_t *state;
+    json_t *state = json_deep_copy(daemon->store->state);
+    bool any = state_forget_disks(state);
     bool ok;
 
-    if (json_array_size(json_object_get(daemon->store->state, "config")) == 0)
-        return true;
-    state = json_deep_copy(daemon->store->state);
+    any = json_array_size(json_object_get(state, "config")) > 0 || any;
     json_object_set_new(state, "config", json_array());
-    ok = store_write(daemon->store, state, err);
+    ok = !any || store_write(daemon->store, state, err);
     json_decref(state);
     return ok;
 }
@@ -147,7 +147,7 @@ static bool launch_qemu(struct daemon *daemon, struct err *err)
 
     if (!recover_present(daemon, &ok, err) || ok)
         return ok;
-    if (!recover_cold(daemon, err) || !launch_forget_config(daemon, err))
+    if (!recover_cold(daemon, err) || !launch_forget(daemon, err))
         return false;
     argv = launch_cold_argv(daemon, err);
     if (!argv)

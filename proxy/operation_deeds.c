@@ -27,7 +27,7 @@ static void deed_take_result(struct operation *op, const char *name, json_t *res
 {
     json_t *after = json_object_get(op->plan, "after");
     const char *id;
-    json_t *print;
+    json_t *print, *layer;
 
     if (strcmp(name, "memory-seal") == 0) {
         const char *snapshot = state_str(json_object_get(op->step, "args"), "snapshot");
@@ -38,6 +38,11 @@ static void deed_take_result(struct operation *op, const char *name, json_t *res
     } else if (strcmp(name, "layers-freeze") == 0) {
         json_object_foreach(result, id, print)
             json_object_set(state_layer(after, id), "print", print);
+    } else if (strcmp(name, "overlay-create") == 0) {
+        json_object_foreach(json_object_get(after, "layers"), id, layer)
+            if (strcmp(state_str(layer, "real"),
+                       state_str(json_object_get(op->step, "args"), "file")) == 0)
+                json_object_update(layer, result);
     }
 }
 

@@ -5,6 +5,7 @@ it began with: it comes up on its current layers, or not at all."""
 
 import os
 import sys
+from pathlib import Path
 
 import scene
 from scene import harness, oracle, vm
@@ -109,30 +110,6 @@ def refused_start(p, *words):
     p.process = None
 
 
-def test_a_frozen_image_that_was_written_to_is_not_started_on(t):
-    p = scene.start(t, ("qcow2", "raw"))
-    saved = scene.create(p, "one")
-    p.serial.wait_more(4)
-    last = p.serial.last()
-    harness.equal(p.stop(), 0, "exit status")
-    for disk in p.disks:
-        stat, data = disk.path.stat(), disk.path.read_bytes()
-        with open(disk.path, "r+b") as file:
-            file.seek(1 << 20)
-            file.write(b"somebody else's")
-        contents = {path: path.read_bytes() for path in t.dir.glob("*.qcow2")}
-        refused_start(p, disk.path)
-        for path, old in contents.items():
-            assert path.read_bytes() == old, f"{path} was written to by a start that was refused"
-        disk.path.write_bytes(data)
-        os.utime(disk.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    since = p.serial.size()
-    p.start()
-    boots = harness.poll(lambda: p.serial.boots(since), 15, "the guest to boot")
-    assert boots[0] >= last, boots
-    scene.revert(p, saved)
-
-
 def test_a_frozen_image_that_is_missing_is_missed_at_the_start(t):
     p = scene.start(t)
     scene.create(p, "one")
@@ -145,19 +122,127 @@ def test_a_frozen_image_that_is_missing_is_missed_at_the_start(t):
     p.serial.wait_more(4)
 
 
-def test_an_overlay_with_another_backing_file_is_not_started_on(t):
-    p = scene.start(t)
-    scene.create(p, "one")
-    active = scene.layout(p)["d0"][0]
+def on_golden(t, formats=("qcow2", "qcow2")):
+    """Disks on top of images that several VMs share; the disks, those images."""
+    disks = oracle.make_disks(t.dir, formats, prefix="golden")
+    goldens = [disk.path for disk in disks]
+    for number, golden in enumerate(goldens):
+        disks[number].path, disks[number].format = t.path(f"disk{number}.qcow2"), "qcow2"
+        oracle.qemu_img("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", golden, disks[number].path)
+    return disks, goldens
+
+
+class Aside:
+    """Puts something in the place of an image, and that back."""
+
+    def __init__(self, path):
+        self.path, self.aside = path, path.with_suffix(".aside")
+        path.rename(self.aside)
+
+    def back(self):
+        self.path.unlink(missing_ok=True)
+        self.aside.rename(self.path)
+
+
+def written(path):
+    """A byte is another; undone with the time of the last change, as a good backup does it."""
+    stat, data = path.stat(), path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+    def back():
+        path.write_bytes(data)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return back
+
+
+def booted(t, disk):
+    """Somebody starts the VM without the proxy."""
+    stat, data = disk.path.stat(), disk.path.read_bytes()
+    with vm.Qemu(t, [disk], name="plain") as plain:
+        plain.serial.wait_tick(2)
+
+    def back():
+        disk.path.write_bytes(data)
+        os.utime(disk.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return back
+
+
+def other(path, make):
+    """Something else lies there."""
+    aside = Aside(path)
+    make(path, aside.aside)
+    return aside.back
+
+
+def swapped(one, two):
+    """Each lies where the other was."""
+    def swap():
+        aside = one.with_suffix(".swap")
+        one.rename(aside)
+        two.rename(one)
+        aside.rename(two)
+    swap()
+    return swap
+
+
+def test_what_somebody_did_in_the_meantime_is_named(t):
+    """The image on top is the one that the VM ran on, and nothing below it has changed."""
+    disks, goldens = on_golden(t)
+    p = vm.Proxy(t, disks).start()
+    p.serial.wait_tick(4)
+    saved = scene.create(p, "one")
+    p.serial.wait_more(3)
+    middle = [Path(path) for path, _ in scene.layout(p).values()]
+    scene.create(p, "two", memory="none")
+    p.serial.wait_more(3)
+    top = [Path(path) for path, _ in scene.layout(p).values()]
+    last = p.serial.last()
     harness.equal(p.stop(), 0, "exit status")
-    copy = t.path("copy.qcow2")
-    copy.write_bytes(p.disks[0].path.read_bytes())
-    oracle.qemu_img("rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", copy, active)
-    refused_start(p, active)
-    oracle.qemu_img("rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", p.disks[0].path, active)
+    new = ("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b")
+    for change, path, word in (
+            (lambda: booted(t, disks[0]), disks[0].path, "written to"),
+            (lambda: written(goldens[1]), goldens[1], "written to"),
+            (lambda: other(goldens[0], lambda path, was: path.write_bytes(was.read_bytes())),
+             goldens[0], "replaced"),
+            (lambda: written(middle[1]), middle[1], "written to"),
+            (lambda: other(top[0], lambda path, _: oracle.qemu_img(*new, middle[0], path)), top[0],
+             "replaced"),
+            (lambda: other(top[1], lambda path, was: path.write_bytes(was.read_bytes())), top[1],
+             "replaced"),
+            (lambda: other(top[1], lambda path, _: path.symlink_to(top[0])), top[1], "backing file"),
+            (lambda: swapped(*top), top[0], "backing file"),
+            (lambda: swapped(middle[0], top[0]), top[0], "backing file")):
+        back = change()
+        contents = {path: path.read_bytes() for path in t.dir.glob("*.qcow2")}
+        refused_start(p, path, word)
+        for image, old in contents.items():
+            assert image.read_bytes() == old, f"{image} was written to by a start that was refused"
+        back()
+    since = p.serial.size()
     p.start()
+    boots = harness.poll(lambda: p.serial.boots(since), 15, "the guest to boot")
+    assert boots[0] >= last, (boots, last)
+    scene.revert(p, saved)
+
+
+def test_images_that_no_snapshot_knows_may_change(t):
+    """The disk is made anew on a new golden image: that is the user's business."""
+    disks, goldens = on_golden(t, ("qcow2",))
+    p = vm.Proxy(t, disks).start()
+    p.serial.wait_tick(4)
+    scene.create(p, "one")
+    scene.delete(p, "one")
+    harness.equal(p.stop(), 0, "exit status")
+    written(goldens[0])
+    disks[0].path.unlink()
+    oracle.qemu_img("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", goldens[0], disks[0].path)
+    since = p.serial.size()
+    p.start()
+    p.serial.wait_tick(4, since)
+    saved = scene.create(p, "two")
+    scene.revert(p, saved)
     p.serial.wait_more(4)
-    scene.check_disks(p)
+    harness.equal(p.stop(), 0, "exit status")
 
 
 def with_disk(p, path, fmt="qcow2"):

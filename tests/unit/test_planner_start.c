@@ -160,6 +160,35 @@ static void chain_that_does_not_fit_is_refused(void **state)
     world_free(world);
 }
 
+/* Above all, and below the image that the command line names; whichever of the two is named. */
+static void images_at_both_ends_of_the_chain_are_looked_at(void **state)
+{
+    static const char *const lines[] = {
+        DRIVES, "-drive file=/i/a.vm-3.qcow2,if=virtio,id=d0,format=qcow2",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct planner_world *world = world_make(WORLD_DRIVES, "running");
+        json_t *top, *gold;
+
+        world_create(world, "s1");
+        world_args(world, lines[i]);
+        top = json_object_get(world->w.files, "/i/a.vm-3.qcow2");
+        json_object_set(state_layer(world->state, "L3"), "ino", json_object_get(top, "ino"));
+        free(start(world, NULL));
+        json_object_set_new(state_layer(world->state, "L3"), "ino", json_integer(999999));
+        assert_null(start(world, REASON_IMAGE_CHANGED));
+        json_object_del(state_layer(world->state, "L3"), "ino"); /* of an older record */
+        free(start(world, NULL));
+        gold = json_deep_copy(json_object_get(world->w.files, "/i/gold.raw"));
+        json_object_set_new(gold, "mtime", json_string("9.9"));
+        json_object_set_new(world->w.files, "/i/gold.raw", gold);
+        assert_null(start(world, REASON_IMAGE_CHANGED));
+        world_free(world);
+    }
+}
+
 static void files_of_the_record_are_asked_for(void **state)
 {
     struct planner_world *world = world_make(WORLD_DRIVES, "running");
@@ -247,6 +276,7 @@ int main(void)
         cmocka_unit_test(active_layer_may_be_named_itself),
         cmocka_unit_test(writing_into_frozen_layers_is_refused),
         cmocka_unit_test(chain_that_does_not_fit_is_refused),
+        cmocka_unit_test(images_at_both_ends_of_the_chain_are_looked_at),
         cmocka_unit_test(files_of_the_record_are_asked_for),
         cmocka_unit_test(info_tells_what_the_schema_says),
         cmocka_unit_test(info_tells_what_is_wrong),

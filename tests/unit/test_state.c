@@ -289,6 +289,36 @@ static void garbage_goes_from_the_top_down_and_spares_what_is_not_ours(void **st
     json_decref(record);
 }
 
+static void disks_that_no_snapshot_knows_are_forgotten(void **state)
+{
+    json_t *record = json_text(tree), *copy = json_deep_copy(record);
+
+    (void)state;
+    assert_false(state_forget_disks(record));
+    put(record, "disks.drive:d0.active", json_string("L2")); /* s1 has it */
+    assert_false(state_forget_disks(record));
+    for (int i = 1; i <= 3; i++) {
+        char name[] = { 's', (char)('0' + i), '\0' };
+
+        state_snapshot_remove(record, name);
+    }
+    assert_false(state_forget_disks(record)); /* others still stand on it */
+    json_decref(state_collect_garbage(record));
+    assert_true(state_forget_disks(record));
+    assert_json_is(json_object_get(record, "disks"), "{}");
+    assert_json_is(json_object_get(record, "layers"), "{}");
+    assert_false(state_forget_disks(record));
+    /* On an overlay of its own it is not forgotten, whoever knows it. */
+    for (int i = 1; i <= 3; i++) {
+        char name[] = { 's', (char)('0' + i), '\0' };
+
+        state_snapshot_remove(copy, name);
+    }
+    assert_false(state_forget_disks(copy));
+    json_decref(record);
+    json_decref(copy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +334,7 @@ int main(void)
         cmocka_unit_test(layers_know_what_stands_on_them),
         cmocka_unit_test(chains_end_at_the_named_image_or_below_it),
         cmocka_unit_test(garbage_goes_from_the_top_down_and_spares_what_is_not_ours),
+        cmocka_unit_test(disks_that_no_snapshot_knows_are_forgotten),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
