@@ -5,6 +5,7 @@
 import sys
 from pathlib import Path
 
+import faulty
 import hostile
 import scene
 from hostile import refused
@@ -97,7 +98,27 @@ def test_no_room_for_what_is(t):
     p.stop()
 
 
-TESTS = [test_broken_memory_is_found_before_anything_stops,
+def test_a_guest_that_stopped_by_itself_goes_back(t):
+    """The disk of the host is full: QEMU stops the guest, and a revert lets it go on elsewhere."""
+    p, faults = faulty.start(t, ("qcow2", "raw"))
+    saved = create(p, "s1", memory="vmstate")
+    full = scene.layout(p)["d0"][0]
+    faults.rules(("fail", faulty.ENOSPC, "data", full))
+    harness.poll(lambda: scene.status(p) == "io-error", 20, "the guest to stop")
+    refused(p, "method-unavailable", "snapshot-revert", {**IN_PLACE, "state": "paused"}, "io-error")
+    result = p.command("snapshot-revert", {"name": "s1", "discard": True}, timeout=30)
+    harness.equal((result["method"], scene.status(p)), ("in-place", "running"), str(result["reasons"]))
+    faults.mend()
+    p.serial.wait_more(5)
+    scene.check_disks(p)
+    clean(p)
+    in_place(p, saved)
+    p.killed = True     # leaks in what could not be written
+    scene.tidy(p)
+
+
+TESTS = [test_a_guest_that_stopped_by_itself_goes_back,
+         test_broken_memory_is_found_before_anything_stops,
          test_a_load_that_fails_half_way_leaves_the_guest_as_it_was, test_no_room_for_what_is]
 
 
