@@ -252,7 +252,9 @@ static void in_place_load(struct in_place *at)
 
     in_place_undo_load(at, step);
     in_place_add(at, step);
-    in_place_add(at, step_wait("loaded", "qemu", NULL, expect_status("paused", NULL)));
+    /* A state in which QEMU stood already it keeps. */
+    in_place_add(at, step_wait("loaded", "qemu", NULL,
+                               expect_status(at->running ? "paused" : world_status(revert->world), NULL)));
     in_place_add(at, step_wait("check-disks", "qemu", NULL,
                                layers_expect(revert->after, revert->attached)));
     planner_check_devices(revert->plan, "qemu", json_object_get(revert->snapshot, "config"));

@@ -17,10 +17,27 @@ static bool in_place_no(struct err *why, const char *what)
     return false;
 }
 
+/* QEMU keeps the state in which it stands; from those of the second row only a cont leads on (from
+ * internal-error and shutdown only a reset: softmmu/runstate.c, runstate_needs_reset()). */
+static bool in_place_check_status(const struct revert *revert, struct err *why)
+{
+    static const char *const fit[] = {
+        "running", "paused",
+        "guest-panicked", "io-error", "watchdog",
+    };
+    const char *status = world_status(revert->world);
+    size_t n = strcmp(revert->target, "running") == 0 ? sizeof(fit) / sizeof(fit[0]) : 2;
+
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(fit[i], status) == 0)
+            return true;
+    err_set(why, REASON_METHOD_UNAVAILABLE, "the VM is in state '%s', from which it cannot become %s by that",
+            status, revert->target);
+    return false;
+}
+
 static bool in_place_check_memory(const struct revert *revert, struct err *why)
 {
-    const char *status = world_status(revert->world);
-
     if (strcmp(revert->target, "prelaunch") == 0)
         return in_place_no(why, "a QEMU that has run cannot become one that has not");
     if (!revert->memory)
@@ -28,12 +45,8 @@ static bool in_place_check_memory(const struct revert *revert, struct err *why)
     if (!vmstate_is(revert->memory))
         return in_place_no(why, "its memory was saved as a stream, which only a new process loads: "
                                 "create with memory: vmstate");
-    if (strcmp(status, "running") != 0 && strcmp(status, "paused") != 0) {
-        err_set(why, REASON_METHOD_UNAVAILABLE, "the VM is in state '%s', neither running nor paused",
-                status);
-        return false;
-    }
-    return overlay_check_room(revert->world, state_str(revert->memory, "file"),
+    return in_place_check_status(revert, why) &&
+           overlay_check_room(revert->world, state_str(revert->memory, "file"),
                               planner_memory_bytes(revert->world), why);
 }
 

@@ -215,8 +215,13 @@ static void what_speaks_against_it_is_said(void **state)
                                    " {'name': 'device[0]', 'type': 'child<e1000>'}]");
     assert_not_in_place(world, "devices");
     json_array_clear(world->w.anonymous);
+    world_status_set(world, "internal-error");
+    assert_not_in_place(world, "internal-error");
     world_status_set(world, "guest-panicked");
-    assert_not_in_place(world, "guest-panicked");
+    assert_non_null(strstr(world_refuse(world, planner_revert, "{'name': 's1', 'discard': true, 'method':"
+                                        " 'in-place', 'state': 'paused'}", REASON_METHOD_UNAVAILABLE),
+                           "guest-panicked"));
+    json_decref(world_plan(world, planner_revert, IN_PLACE));
     world_status_set(world, "running");
     world_room(world, "/m", 1 << 20, true);
     assert_non_null(strstr(world_refuse(world, planner_revert, IN_PLACE, REASON_METHOD_UNAVAILABLE), "KiB"));
