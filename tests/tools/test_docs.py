@@ -17,7 +17,7 @@ sys.path.insert(0, str(TOP / "tests" / "lib"))
 # pylint: disable=wrong-import-position
 from harness import equal, run  # noqa: E402
 
-POD = (TOP / "proxy" / "qmp-proxy.pod").read_text()
+POD = "".join((TOP / "proxy" / name).read_text() for name in ("qmp-proxy.pod", "qmp-proxy-ref.pod"))
 REASONS = set(re.findall(r'^#define REASON_\w+ "([a-z-]+)"', (TOP / "policy/reason.h").read_text(),
                          re.M))
 
