@@ -173,6 +173,25 @@ void operation_recover(struct daemon *daemon, json_t *journal)
     operation_enter(op, STAGE_RECOVER);
 }
 
+struct operation_box *operation_box_new(struct operation *op)
+{
+    struct operation_box *box = malloc(sizeof(*box));
+
+    if (!box)
+        abort();
+    *box = (struct operation_box){ op->daemon, op->serial };
+    return box;
+}
+
+struct operation *operation_box_open(struct operation_box *box)
+{
+    struct operation *op = box->daemon->operation;
+    bool same = op && op->serial == box->serial;
+
+    free(box);
+    return same ? op : NULL;
+}
+
 void operation_refuse(const struct operation *op, const char *command, struct err *err)
 {
     err_set(err, REASON_OPERATION_RUNNING, "'%.100s' has to wait: %s of '%s' is running", command,

@@ -273,25 +273,6 @@ static bool operation_become_job(struct operation *op, struct err *err)
     return true;
 }
 
-struct operation_box *operation_box_new(struct operation *op)
-{
-    struct operation_box *box = malloc(sizeof(*box));
-
-    if (!box)
-        abort();
-    *box = (struct operation_box){ op->daemon, op->serial };
-    return box;
-}
-
-struct operation *operation_box_open(struct operation_box *box)
-{
-    struct operation *op = box->daemon->operation;
-    bool same = op && op->serial == box->serial;
-
-    free(box);
-    return same ? op : NULL;
-}
-
 static void operation_preflight_cb(void *arg, bool ok, json_t *result, struct err *err)
 {
     struct operation *op = operation_box_open(arg);

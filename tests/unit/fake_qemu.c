@@ -339,9 +339,7 @@ static void fake_late_cb(evutil_socket_t fd, short what, void *arg)
 
 static void fake_ready(void *arg)
 {
-    struct fake_qemu *fake = arg;
-
-    fake->ready = true;
+    ((struct fake_qemu *)arg)->ready = true;
 }
 
 static void fake_event(void *arg, const char *text, size_t len, const struct message_reply *reply)
@@ -371,10 +369,8 @@ struct fake_qemu *fake_new(struct event_base *base, json_t *vm)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
     fake->base = base;
     fake->vm = vm;
-    json_object_set_new(vm, "commits", json_object());
-    json_object_set_new(vm, "saved", json_object());
-    json_object_set_new(vm, "memory", json_string("present"));
-    json_object_set_new(vm, "first", json_deep_copy(json_object_get(vm, "disks")));
+    json_object_update_new(vm, json_pack("{s:{}, s:{}, s:s, s:o}", "commits", "saved", "memory", "present",
+                                         "first", json_deep_copy(json_object_get(vm, "disks"))));
     fake->log = json_array();
     fake->at = (size_t)-1;
     fake->fd = pair[0];
