@@ -45,7 +45,7 @@ static void overlay_on_top_is_a_snapshot(void **state)
     assert_true(json_is_object(json_object_get(state_layer(world->state, below), "print")));
     assert_json_is(state_layer(world->state, active_of(world, "drive:d0")),
                    "{'path': '/i/mine.qcow2', 'real': '/i/mine.qcow2', 'format': 'qcow2',"
-                   " 'parent': 'L3', 'node': 'mine', 'size': 67108864, 'observed': true}");
+                   " 'parent': 'L3', 'node': 'mine', 'size': 67108864, 'observed': true, 'ino': 7}");
     world_free(world);
 }
 
