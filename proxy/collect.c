@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "proxy/collect.h"
+#include "proxy/collect_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,6 @@
 #include "policy/planner.h"
 #include "policy/reason.h"
 #include "policy/state.h"
-#include "proxy/collect_fit.h"
 #include "policy/vmstate.h"
 #include "proxy/collect_drives.h"
 #include "proxy/collect_places.h"
@@ -19,21 +18,6 @@
 
 /* As long as a step of a plan may stay unanswered. */
 #define COLLECT_TIMEOUT_S 30
-
-enum collect_query {
-    COLLECT_STATUS,
-    COLLECT_BLOCKS,
-    COLLECT_NODES,
-    COLLECT_GRAPH,
-    COLLECT_JOBS,
-    COLLECT_CAPABILITIES,
-    COLLECT_PARAMETERS,
-    COLLECT_MIGRATION,
-    COLLECT_DEVICES,
-    COLLECT_ANONYMOUS,
-    COLLECT_FIT,                /* the first of fit_queries */
-    COLLECT__COUNT = COLLECT_FIT + FIT_QUERIES
-};
 
 static const char *const collect_query_names[COLLECT_FIT] = {
     [COLLECT_STATUS] = "query-status",
@@ -54,28 +38,7 @@ static const char *collect_query_name(enum collect_query query)
                                 : collect_query_names[query];
 }
 
-struct collect_slot {
-    struct collect *collect;
-    enum collect_query query;
-};
-
-struct collect {
-    struct daemon *daemon;
-    json_t *state;
-    collect_cb *cb;
-    void *arg;
-    struct world world;
-    json_t *program_of;         /* the snapshot whose program is looked at, or NULL */
-    json_t *answers[COLLECT__COUNT];
-    struct collect_slot slots[COLLECT__COUNT];
-    unsigned outstanding;
-    bool asked_more;            /* what only the first answers say how to ask for */
-    bool cancelled;
-    struct event *watchdog;
-    struct err err;
-};
-
-static void collect_free(struct collect *collect)
+void collect_free(struct collect *collect)
 {
     for (int i = 0; i < COLLECT__COUNT; i++)
         json_decref(collect->answers[i]);
@@ -107,111 +70,6 @@ void collect_static(struct daemon *daemon, struct world *world)
     world->args = daemon->args;
     world->args_disks = daemon->args ? &daemon->args_disks : NULL;
     world->converge_ms = (json_int_t)daemon->options.converge_timeout * 1000;
-}
-
-static void collect_add_path(json_t *files, json_t *folders, const char *path, bool folder)
-{
-    char *dir = world_dirname(path);
-
-    json_array_append_new(files, json_string(path));
-    if (folder)
-        json_array_append_new(folders, json_string(dir));
-    free(dir);
-}
-
-json_t *collect_paths(const struct world *world, const json_t *state)
-{
-    json_t *files = planner_files(state), *folders = json_array();
-    json_t *path;
-    size_t i;
-
-    json_array_foreach(files, i, path) {
-        char *dir = world_dirname(json_string_value(path));
-
-        json_array_append_new(folders, json_string(dir));
-        free(dir);
-    }
-    json_array_append_new(folders, json_string(world->memory_dir));
-    for (i = 0; world->args_disks && i < world->args_disks->n; i++)
-        if (world->args_disks->v[i].path)
-            collect_add_path(files, folders, world->args_disks->v[i].path, true);
-    for (i = 0; world->graph && i < world->graph->n_disks; i++)
-        for (size_t k = 0; k < world->graph->disks[i].n_chain; k++)
-            collect_add_path(files, folders, world->graph->disks[i].chain[k].file, true);
-    return json_pack("{s:o, s:o}", "files", files, "folders", folders);
-}
-
-/* The folder of a disk that was named by a relative path is asked for by its real path too. */
-static json_t *collect_more_folders(const json_t *files)
-{
-    json_t *folders = json_array(), *none = json_array();
-    const char *path;
-    json_t *entry;
-
-    json_object_foreach((json_t *)files, path, entry)
-        if (state_str(entry, "real"))
-            collect_add_path(none, folders, state_str(entry, "real"), true);
-    json_decref(none);
-    return json_pack("{s:[], s:o}", "files", "folders", folders);
-}
-
-static void collect_rooms_cb(void *arg, bool ok, json_t *result, struct err *err)
-{
-    struct collect *collect = arg;
-    struct world world = collect->world;
-
-    (void)ok;
-    (void)err;
-    if (collect->cancelled) {
-        collect_free(collect);
-        return;
-    }
-    json_object_update(world.rooms, json_object_get(result, "rooms"));
-    memset(&collect->world, 0, sizeof(collect->world));
-    collect->cb(collect->arg, true, &world, NULL);
-    collect_free(collect);
-}
-
-/* A process that has none of the images open is not QEMU itself, but something that started it. */
-static void collect_doubt_open(struct world *world)
-{
-    bool any = false;
-
-    for (size_t i = 0; world->open && i < world->graph->n_disks; i++)
-        for (size_t k = 0; k < world->graph->disks[i].n_chain; k++)
-            any = any || disks_is_open(world, world->graph->disks[i].chain[k].file);
-    if (any)
-        return;
-    json_decref(world->open);
-    world->open = NULL;
-}
-
-static void collect_files_cb(void *arg, bool ok, json_t *result, struct err *err)
-{
-    struct collect *collect = arg;
-    json_t *more;
-
-    (void)ok;
-    (void)err;
-    collect->world.files = json_incref(json_object_get(result, "files"));
-    collect->world.rooms = json_incref(json_object_get(result, "rooms"));
-    collect->world.open = json_incref(json_object_get(result, "open"));
-    collect_doubt_open(&collect->world);
-    collect_fit_program(&collect->world, json_object_get(result, "program"));
-    more = collect_more_folders(collect->world.files);
-    worker_run(collect->daemon->worker, deed_inspect, more, collect_rooms_cb, collect);
-    json_decref(more);
-}
-
-static void collect_inspect(struct collect *collect)
-{
-    json_t *paths = collect_paths(&collect->world, collect->state);
-
-    if (collect->world.graph && vm_has_process(collect->daemon->vm))
-        json_object_set_new(paths, "pid", json_integer(vm_pid(collect->daemon->vm)));
-    collect_fit_ask(&collect->world, collect->program_of, paths);
-    worker_run(collect->daemon->worker, deed_inspect, paths, collect_files_cb, collect);
-    json_decref(paths);
 }
 
 static void collect_answers(struct collect *collect);
@@ -340,10 +198,10 @@ static void collect_answer_cb(void *arg, enum link_answer answer, const char *te
 
     (void)text;
     (void)len;
-    if (answer == ANSWER_ERROR && slot->query >= COLLECT_DEVICES)
-        value = json_array(); /* 7.2 has no such place before the first device of that kind */
-    else if (answer == ANSWER_ERROR && slot->query >= COLLECT_FIT)
+    if (answer == ANSWER_ERROR && slot->query >= COLLECT_FIT)
         value = json_null(); /* this machine cannot say */
+    else if (answer == ANSWER_ERROR && slot->query >= COLLECT_DEVICES)
+        value = json_array(); /* 7.2 has no such place before the first device of that kind */
     if (!value && !collect->err.set)
         err_set(&collect->err, REASON_UNEXPECTED_ANSWER, "QEMU did not answer %s",
                 collect_query_name(slot->query));
