@@ -13,7 +13,6 @@
 #include "policy/vmstate.h"
 #include "proxy/collect_drives.h"
 #include "proxy/collect_places.h"
-#include "proxy/deeds.h"
 #include "proxy/jobs.h"
 
 /* As long as a step of a plan may stay unanswered. */
