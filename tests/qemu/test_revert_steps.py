@@ -325,4 +325,4 @@ def test_no_room_for_an_overlay_when_it_is_made(t):
 
 if __name__ == "__main__":
     sys.exit(harness.run([test for name, test in list(globals().items())
-                          if name.startswith("test_")]))
+                          if name.startswith("test_")], timeout=240))
