@@ -19,7 +19,8 @@
  * until a step with "begins"), restart (up to the one with "begins", a step that fails is tried again
  * from here: what the second QEMU had been given is gone with it), moves (it moves data: its progress
  * counts), stall ({after: ms, command, undo: [step]}: see step_stall(); stalled is true once that
- * command may have gone out).  A plan may say main-gone: it begins without a "qemu".
+ * command may have gone out).  A plan may say main-gone: it begins without a "qemu"; pid is that of the
+ * QEMU that it was made for.
  *
  * A command is sent once.  Whatever its answer, what counts is the expectation, which is checked in
  * QEMU's own answer to a query (expect.h), as often as needed.

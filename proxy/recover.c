@@ -260,6 +260,17 @@ bool recover_wants_next(struct daemon *daemon)
     return wants;
 }
 
+/* Is main the QEMU that a respawn was to end?  Nothing else tells a first one, whose second has ended,
+ * from a second one that has taken over. */
+static bool recover_is_first(const struct daemon *daemon, const json_t *journal)
+{
+    const json_t *plan = json_object_get(journal, "plan");
+    json_int_t pid = json_integer_value(json_object_get(plan, "pid"));
+    const char *method = state_str(plan, "method");
+
+    return method && strcmp(method, "respawn") == 0 && pid != 0 && pid == vm_pid(daemon->vm);
+}
+
 void recover_hot(struct daemon *daemon)
 {
     struct err err = ERR_INIT;
@@ -273,6 +284,8 @@ void recover_hot(struct daemon *daemon)
     } else if (journal) {
         free(daemon->stuck); /* one more try */
         daemon->stuck = NULL;
+        if (daemon->found_next == WORLD_NEXT_NONE && recover_is_first(daemon, journal))
+            daemon->found_next = WORLD_NEXT_GONE;
         operation_recover(daemon, journal);
     }
     json_decref(journal);
