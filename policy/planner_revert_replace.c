@@ -5,8 +5,10 @@
  * before that; until the second one has loaded and was verified, the way back is the first one's
  * command line, started anew, with that memory.
  *
- * The journal says when the kept memory is whole ("present": { kept, args, memory? }), and that it is
- * not any more before the guest goes on: what a restart finds there is the guest as it stopped.
+ * The journal says when the kept memory is whole ("present": { kept, args, memory?, prints? }), and that
+ * it is not any more before the guest goes on: what a restart finds there is the guest as it stopped.
+ * Whoever lets the guest go on without that (another monitor while there is no proxy, a client when the
+ * journal could not be written) is found out by the fingerprints of the images that it writes to.
  */
 #include "policy/planner_revert_internal.h"
 
@@ -147,6 +149,24 @@ bool revert_check_replace(struct revert *revert, const json_t *request, struct e
     return replace_plan_return(revert, err);
 }
 
+/* new: the files that the guest writes to; a block device has no time of its own. */
+static json_t *replace_files(const struct world *world)
+{
+    json_t *files = json_array();
+    struct vm_disks all;
+
+    disks_list(world, &all);
+    for (size_t i = 0; i < all.n; i++) {
+        const json_t *file = world_file(world, all.v[i].g->chain[0].file);
+        const char *kind = state_str(file, "kind");
+
+        if (all.v[i].g->writable && kind && strcmp(kind, "file") == 0)
+            json_array_append(files, json_object_get(file, "real"));
+    }
+    disks_clear(&all);
+    return files;
+}
+
 /* The guest stands still, and its memory is in a file. */
 static void replace_keep(struct revert *revert)
 {
@@ -165,6 +185,9 @@ static void replace_keep(struct revert *revert)
         plan_add(revert->plan, step_deed("memory-seal", file, json_pack("{s:s}", "file", file)));
     }
     json_object_set(revert->plan, "present", revert->present);
+    if (file)
+        plan_add(revert->plan, step_deed("present-print", file,
+                                         json_pack("{s:o}", "files", replace_files(revert->world))));
     step = plan_add(revert->plan, step_deed("present-keep", file, json_object()));
     step_undo(step, step_deed("present-drop", file, json_object()));
 }

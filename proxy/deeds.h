@@ -12,6 +12,7 @@
  *   memory-seal     { file } -> { size, xxh3 }      durable from here on
  *   memory-check    { file, size, xxh3 }            the file is what was sealed
  *   layers-freeze   { layers: {id: path} } -> { id: print }
+ *   present-print   { files: [path] } -> { path: print }   of files that are written to again later
  *   files-sync      { files: [path] }               what QEMU has written is on the disk, if it can be
  *   file-sync       { file }                        it is on the disk
  *   file-remove     { file }

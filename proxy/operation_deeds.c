@@ -35,6 +35,8 @@ static void deed_take_result(struct operation *op, const char *name, json_t *res
                                        : json_object_get(op->plan, "present");
 
         json_object_update(json_object_get(owner, "memory"), result);
+    } else if (strcmp(name, "present-print") == 0) {
+        json_object_set(json_object_get(op->plan, "present"), "prints", result);
     } else if (strcmp(name, "layers-freeze") == 0) {
         json_object_foreach(result, id, print)
             json_object_set(state_layer(after, id), "print", print);
@@ -97,10 +99,15 @@ static bool deed_write_state(struct operation *op, const json_t *args, struct er
 static bool deed_keep_present(struct operation *op, bool kept, struct err *err)
 {
     const json_t *plan = op->journal ? json_object_get(op->journal, "plan") : op->plan;
+    json_t *present = json_object_get(plan, "present");
+    bool ok;
 
-    json_object_set_new(json_object_get(plan, "present"), "kept", json_boolean(kept));
-    return op->journal ? store_write_journal(op->daemon->store, op->journal, err)
-                       : runner_write_journal(op->runner, err);
+    json_object_set_new(present, "kept", json_boolean(kept));
+    ok = op->journal ? store_write_journal(op->daemon->store, op->journal, err)
+                     : runner_write_journal(op->runner, err);
+    if (!ok)
+        json_object_set_new(present, "kept", json_false());
+    return ok;
 }
 
 /* Deeds that are done when this returns. */

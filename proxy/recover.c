@@ -207,13 +207,32 @@ bool recover_cold(struct daemon *daemon, struct err *err)
     return ok;
 }
 
-/* Is what was kept whole?  Else the VM starts as after a power cut. */
+/* Has nobody written to the disks since? */
+static bool recover_stood_still(const json_t *present, struct err *err)
+{
+    json_t *before = json_object_get(present, "prints"), *now = NULL, *print;
+    json_t *args = json_pack("{s:[]}", "files");
+    const char *path;
+
+    json_object_foreach(before, path, print)
+        json_array_append_new(json_object_get(args, "files"), json_string(path));
+    if (deeds_find("present-print")(args, &now, err))
+        json_object_foreach(before, path, print)
+            if (!err->set && !json_equal(print, json_object_get(now, path)))
+                err_set(err, REASON_IMAGE_CHANGED, "'%s' was written to since", path);
+    json_decref(args);
+    json_decref(now);
+    return !err->set;
+}
+
+/* Is what was kept whole, and still the present state?  Else the VM starts as after a power cut. */
 static bool recover_is_whole(const json_t *present)
 {
     const json_t *memory = json_object_get(present, "memory");
     json_t *result = NULL;
     struct err err = ERR_INIT;
-    bool whole = !memory || deeds_find("memory-check")(memory, &result, &err);
+    bool whole = !memory || (recover_stood_still(present, &err) &&
+                             deeds_find("memory-check")(memory, &result, &err));
 
     if (!whole)
         log_warn("the guest cannot be brought back as it was: %s", err.desc);

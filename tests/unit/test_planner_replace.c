@@ -15,7 +15,7 @@
 #define BACK "process-discard process-start getfd migrate-incoming loaded check-disks process-switch "
 
 /* Of a state that is in a file already. */
-#define SAVED "present-keep* clients-hold* check-present process-end* process-start* getfd " \
+#define SAVED "present-print present-keep* clients-hold* check-present process-end* process-start* getfd " \
               "migrate-incoming loaded check-disks commit! process-switch cont clients-release " \
               "state-write files-remove?"
 
@@ -47,7 +47,7 @@ static void memory_is_kept_before_the_first_ends(void **state)
 
     (void)state;
     assert_steps(plan, "memory-check overlay-create* overlay-create* memory-create* migrate-parameters* "
-                       "getfd* stop* migrate* migrate-end memory-seal present-keep* clients-hold* "
+                       "getfd* stop* migrate* migrate-end memory-seal present-print present-keep* clients-hold* "
                        "check-present process-end* process-start* getfd migrate-incoming loaded "
                        "check-disks commit! process-switch cont clients-release state-write "
                        "files-remove?");
@@ -58,6 +58,9 @@ static void memory_is_kept_before_the_first_ends(void **state)
                    "{'kept': false, 'memory': {'file': '/m/.present-5.mem'}, 'args': ["
                    "'qemu', '-m', '64', '-drive', 'file=/i/a.qcow2,if=virtio,id=d0,format=qcow2', "
                    "'-drive', 'file=/i/b.raw,if=ide,id=d1,format=raw']}");
+    /* what the guest writes to tells whether it went on */
+    assert_json_is(json_object_get(json_object_get(plan_step(plan, "present-print", 0), "args"), "files"),
+                   "['/i/a.vm-3.qcow2', '/i/b.vm-5.qcow2']");
     /* the second one is on new overlays, the one that comes back on what it had */
     assert_non_null(strstr(words, "/i/a.vm-6.qcow2"));
     assert_non_null(strstr(back, "/i/a.vm-3.qcow2"));

@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""snapshot-revert by replace, where the journal and the VM part: what was kept of the guest must
+never be loaded once its disks have gone on."""
+
+import os
+import signal
+import sys
+
+import hostile
+import scene
+from scene import harness, oracle
+from test_replace import BAD, REPLACE, broken, kept, qemus
+
+
+def stepped(t, formats=("qcow2", "raw"), **guest):
+    p, steps = hostile.stepped(t, formats, **guest)
+    return p, steps, scene.create(p, "s1")
+
+
+def block_journal(p):
+    path = p.state / ".journal.json.tmp"
+    path.mkdir()
+    return path
+
+
+def start_again(p):
+    """Behind the proxy's end."""
+    p._close_clients()                  # pylint: disable=protected-access
+    p.process = None
+    p.start(wait=20)
+
+
+def boots_near(p, since, last):
+    boots = harness.poll(lambda: p.serial.boots(since), 20, "the guest to boot")
+    assert last - 1 <= boots[0] <= last + 3, (boots, last)
+    p.serial.wait_more(3)
+    scene.check_disks(p)
+
+
+def test_client_goes_on_though_the_journal_says_kept(t):
+    """Stuck on the way back, since the journal cannot be written: a client lets the guest run."""
+    p, steps, saved = stepped(t)
+    p.serial.wait_more(3)
+    steps.hold("loaded")
+    sent = p.qmp.send("snapshot-revert", REPLACE)
+    steps.held()
+    blocked = block_journal(p)
+    os.kill(qemus(p)[0], signal.SIGKILL)
+    steps.go()
+    reply = p.qmp.reply(sent, 40)
+    harness.equal(reply["error"]["data"]["reason"], "stuck", "reason")
+    assert kept(p), "nothing is kept"
+    p.command("cont")
+    p.serial.wait_more(5)
+    blocked.rmdir()
+    p.kill_qemu(wait=False)
+    p.wait(15)
+    last, since = p.serial.last(), p.serial.size()
+    start_again(p)
+    boots_near(p, since, last)
+    harness.equal(kept(p), [], "what is kept")
+    saved.untouched()
+    scene.revert(p, saved, method="replace")
+    scene.tidy(p, leaks=True)
+
+
+def test_the_one_that_comes_back_dies_with_the_proxy(t):
+    """It had loaded what was kept, and opened the images: that is still the present state."""
+    p, steps, saved = stepped(t)
+    p.serial.wait_more(3)
+    mark = scene.Mark(p)
+    steps.hold("loaded")
+    p.qmp.send("snapshot-revert", REPLACE)
+    steps.held()
+    os.kill(qemus(p)[0], signal.SIGKILL)
+    steps.hold_next("process-switch")
+    steps.held()
+    pids = qemus(p)
+    p.process.kill()
+    p.process.wait()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    harness.poll(lambda: not qemus(p), 10, "QEMU's end")
+    start_again(p)
+    mark.went_on()
+    harness.equal(p.serial.boots(mark.since), [], "boots")
+    saved.untouched()
+    scene.revert(p, saved, method="replace")
+    scene.tidy(p, leaks=True)
+
+
+if __name__ == "__main__":
+    sys.exit(harness.run([test_client_goes_on_though_the_journal_says_kept,
+                          test_the_one_that_comes_back_dies_with_the_proxy]))
