@@ -65,6 +65,29 @@ def test_client_goes_on_though_the_journal_says_kept(t):
     scene.tidy(p, leaks=True)
 
 
+def test_death_behind_the_commit_point_that_the_journal_cannot_take_back(t):
+    """The second QEMU dies between the commit point and the switch, and the journal goes on saying that
+    it is committed: then so it is."""
+    p, steps, saved = stepped(t)
+    p.serial.wait_more(3)
+    steps.hold("commit")
+    p.qmp.send("snapshot-revert", REPLACE)
+    steps.held()
+    blocked = block_journal(p)
+    since = p.serial.size()
+    os.kill(qemus(p)[0], signal.SIGKILL)
+    steps.go()
+    assert p.wait(30) in (1, 137)       # it had died before the switch, or behind it
+    blocked.rmdir()
+    start_again(p)
+    p.serial.wait_more(3)
+    assert p.serial.boots(since), "it came back"
+    scene.check_disks(p)
+    saved.untouched()
+    scene.revert(p, saved, method="replace")
+    scene.tidy(p, leaks=True)
+
+
 def test_the_one_that_comes_back_dies_with_the_proxy(t):
     """It had loaded what was kept, and opened the images: that is still the present state."""
     p, steps, saved = stepped(t)
@@ -92,4 +115,5 @@ def test_the_one_that_comes_back_dies_with_the_proxy(t):
 
 if __name__ == "__main__":
     sys.exit(harness.run([test_client_goes_on_though_the_journal_says_kept,
+                          test_death_behind_the_commit_point_that_the_journal_cannot_take_back,
                           test_the_one_that_comes_back_dies_with_the_proxy]))
