@@ -197,12 +197,20 @@ static void revert_bind_late(struct revert *revert)
 }
 
 /* 7.2 has opened the images at the end of the load, 10.0 waits for cont or for this. */
+json_t *revert_activate(const struct world *world)
+{
+    if (world->version[0] < 10)
+        return NULL;
+    return step_lenient(step_command("activate", "qemu", NULL, "blockdev-set-active",
+                                     json_pack("{s:b}", "active", 1), json_pack("{s:s}", "is", "any")));
+}
+
 void revert_add_activate(json_t *plan, const struct world *world)
 {
-    if (world->version[0] >= 10)
-        plan_add(plan, step_lenient(step_command("activate", "qemu", NULL, "blockdev-set-active",
-                                                 json_pack("{s:b}", "active", 1),
-                                                 json_pack("{s:s}", "is", "any"))));
+    json_t *step = revert_activate(world);
+
+    if (step)
+        plan_add(plan, step);
 }
 
 static void revert_go_on(struct revert *revert)

@@ -48,7 +48,10 @@ bool revert_disks(struct revert *revert, struct err *err);
  * layer of that record). */
 bool revert_add_start(json_t *plan, const struct args *args, const json_t *state, const json_t *actives,
                       bool memory, struct err *err);
-/* Appends what a loaded QEMU needs to work with its images while it is paused. */
+/* new: what QEMU needs to work with its images while it is paused, when it has loaded or saved memory;
+ * NULL: it has none. */
+json_t *revert_activate(const struct world *world);
+/* Appends that. */
 void revert_add_activate(json_t *plan, const struct world *world);
 /* new: from here on commands of clients wait. */
 json_t *revert_hold(void);

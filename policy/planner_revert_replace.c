@@ -167,6 +167,16 @@ static json_t *replace_files(const struct world *world)
     return files;
 }
 
+/* QEMU has let go of the images when it has saved; a paused guest has no cont that takes them back. */
+static void replace_give_images_back(struct revert *revert)
+{
+    json_t *steps = json_object_get(revert->plan, "steps"), *back;
+
+    back = replace_running(revert) ? NULL : revert_activate(revert->world);
+    if (back)
+        step_undo(json_array_get(steps, json_array_size(steps) - 1), back);
+}
+
 /* The guest stands still, and its memory is in a file. */
 static void replace_keep(struct revert *revert)
 {
@@ -182,6 +192,7 @@ static void replace_keep(struct revert *revert)
     }
     if (saves) {
         planner_memory_save(revert->world, revert->plan, file, false);
+        replace_give_images_back(revert);
         plan_add(revert->plan, step_deed("memory-seal", file, json_pack("{s:s}", "file", file)));
     }
     json_object_set(revert->plan, "present", revert->present);

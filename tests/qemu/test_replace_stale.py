@@ -9,7 +9,7 @@ import sys
 
 import hostile
 import scene
-from scene import harness, oracle
+from scene import harness, oracle, vm
 from test_replace import BAD, REPLACE, broken, kept, qemus
 
 
@@ -113,7 +113,41 @@ def test_the_one_that_comes_back_dies_with_the_proxy(t):
     scene.tidy(p, leaks=True)
 
 
+def test_paused_guest_comes_back_usable(t):
+    p, steps, saved = stepped(t)
+    p.command("stop")
+    mark = scene.Mark(p)
+    steps.hold("loaded")
+    sent = p.qmp.send("snapshot-revert", REPLACE)
+    steps.held()
+    os.kill(qemus(p)[0], signal.SIGKILL)
+    steps.go()
+    assert "error" in p.qmp.reply(sent, 30)
+    harness.equal(scene.status(p), "paused", "status")
+    p.command("block_resize", {"device": "d0", "size": 1 << 27})
+    p.command("snapshot-create", {"name": "s2", "memory": "none"})
+    scene.delete(p, "s2")
+    p.command("cont")
+    mark.went_on()
+    scene.revert(p, saved, method="replace")
+    # It fails before the first QEMU has ended.
+    p.command("stop")
+    steps.hold("memory-seal")
+    sent = p.qmp.send("snapshot-revert", REPLACE)
+    steps.held()
+    blocked = block_journal(p)
+    steps.go()
+    assert "error" in p.qmp.reply(sent, 30)
+    blocked.rmdir()
+    if vm.qemu_version() >= (10, 0):
+        p.command("block_resize", {"device": "d0", "size": 1 << 28})
+    p.command("cont")
+    p.serial.wait_round()
+    scene.tidy(p, leaks=True)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test_client_goes_on_though_the_journal_says_kept,
                           test_death_behind_the_commit_point_that_the_journal_cannot_take_back,
-                          test_the_one_that_comes_back_dies_with_the_proxy]))
+                          test_the_one_that_comes_back_dies_with_the_proxy,
+                          test_paused_guest_comes_back_usable]))
