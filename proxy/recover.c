@@ -241,6 +241,19 @@ static bool recover_is_whole(const json_t *present)
     return whole;
 }
 
+/* Is what was kept lost when it is not brought back: is there memory, and no snapshot that has it? */
+static bool recover_only_there(const struct daemon *daemon, const json_t *present)
+{
+    json_t *file = json_object_get(json_object_get(present, "memory"), "file"), *snapshot;
+    bool only = file != NULL;
+    size_t i;
+
+    json_array_foreach(json_object_get(daemon->store->state, "snapshots"), i, snapshot)
+        if (json_equal(file, json_object_get(json_object_get(snapshot, "memory"), "file")))
+            only = false;
+    return only;
+}
+
 bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
 {
     json_t *journal, *args;
@@ -258,7 +271,7 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
         json_decref(args);
         if (*begun)
             operation_recover(daemon, journal);
-        else
+        else if (recover_only_there(daemon, present))
             err_set(err, REASON_WRONG_STATE, "An interrupted revert has kept this VM's memory, of another "
                     "command line: start with that one, or remove '%s' to boot the VM anew",
                     state_str(json_object_get(present, "memory"), "file"));

@@ -146,8 +146,28 @@ def test_paused_guest_comes_back_usable(t):
     scene.tidy(p, leaks=True)
 
 
+def test_save_as_needs_no_way_back_with_another_command_line(t):
+    """Its snapshot has what was kept."""
+    p = hostile.Wrapped(t, oracle.make_disks(t.dir), {"qemu-system-x86_64": BAD}).start()
+    p.serial.wait_tick(4)
+    scene.create(p, "s1")
+    p.serial.wait_more(3)
+    broken(t, p, 99, "exit 3")
+    p.qmp.send("snapshot-revert", {"name": "s1", "save-as": "s2", "method": "replace"})
+    harness.equal(p.wait(30), 1, "exit status")
+    last, since = p.serial.last(), p.serial.size()
+    t.path("bad").unlink()
+    p.qemu_args += ["-rtc", "base=utc"]
+    start_again(p)
+    boots_near(p, since, last)
+    saved = scene.Saved(scene.info(p, "s2"))
+    scene.revert(p, saved, method="replace")
+    scene.tidy(p, leaks=True)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test_client_goes_on_though_the_journal_says_kept,
                           test_death_behind_the_commit_point_that_the_journal_cannot_take_back,
                           test_the_one_that_comes_back_dies_with_the_proxy,
-                          test_paused_guest_comes_back_usable]))
+                          test_paused_guest_comes_back_usable,
+                          test_save_as_needs_no_way_back_with_another_command_line]))
