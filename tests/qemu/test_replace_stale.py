@@ -8,6 +8,7 @@ import signal
 import sys
 
 import hostile
+import plugging
 import scene
 from scene import harness, oracle, vm
 from test_replace import BAD, REPLACE, broken, kept, qemus
@@ -113,6 +114,54 @@ def test_the_one_that_comes_back_dies_with_the_proxy(t):
     scene.tidy(p, leaks=True)
 
 
+def test_plugged_disks_come_back(t):
+    p = hostile.Wrapped(t, oracle.make_disks(t.dir, ("qcow2", "raw")), {"qemu-system-x86_64": BAD},
+                        args=plugging.SCSI).start()
+    p.serial.wait_tick(4)
+    bare = plugging.create(p, "s1")
+    plugging.plug_scsi(p, "hot")
+    plugging.write(p, "shot", 0x11)
+    p.command("device_add", {"driver": "virtio-rng-pci", "id": "rng"})
+    with_it = plugging.create(p, "with")
+    plugging.write(p, "shot", 0x22)
+    plugging.plug_scsi(p, "other", "raw")
+    plugging.write(p, "sother", 0x33)
+    devices = plugging.peripherals(p)
+    broken(t, p, 1, "exit 3")
+    mark = scene.Mark(p)
+    error = p.qmp.refused("snapshot-revert", REPLACE, timeout=30)
+    assert "ended at its start" in error.desc, error.desc
+    mark.went_on()
+    harness.equal(plugging.peripherals(p), devices, "devices")
+    plugging.reads(p, "shot", 0x22)
+    plugging.reads(p, "sother", 0x33)
+    scene.check_disks(p, skip=("shot", "sother"))
+    plugging.unplug(p, "sother")
+    bare.untouched()
+    scene.revert(p, with_it, method="replace", skip=("shot",))
+    plugging.reads(p, "shot", 0x11)
+    plugging.unplug(p, "shot")
+    scene.revert(p, bare, method="replace")
+    p.serial.wait_round()
+    scene.tidy(p, t.path("other.raw"))
+
+
+def test_disk_that_the_snapshot_does_not_cover(t):
+    p = hostile.Wrapped(t, oracle.make_disks(t.dir, ("qcow2", "raw")), {"qemu-system-x86_64": BAD}).start()
+    p.serial.wait_tick(4)
+    p.command("snapshot-create", {"name": "s1", "disks": ["d0"], "memory": "none"})
+    p.serial.wait_more(3)
+    broken(t, p, 1, "exit 3")
+    mark = scene.Mark(p)
+    p.qmp.refused("snapshot-revert", REPLACE, timeout=30)
+    mark.went_on()
+    scene.check_disks(p)
+    p.command("stop")
+    p.command("snapshot-revert", {**REPLACE, "state": "prelaunch"}, timeout=30)
+    harness.equal(scene.status(p), "prelaunch", "status")
+    scene.tidy(p)
+
+
 def test_paused_guest_comes_back_usable(t):
     p, steps, saved = stepped(t)
     p.command("stop")
@@ -169,5 +218,6 @@ if __name__ == "__main__":
     sys.exit(harness.run([test_client_goes_on_though_the_journal_says_kept,
                           test_death_behind_the_commit_point_that_the_journal_cannot_take_back,
                           test_the_one_that_comes_back_dies_with_the_proxy,
+                          test_plugged_disks_come_back, test_disk_that_the_snapshot_does_not_cover,
                           test_paused_guest_comes_back_usable,
                           test_save_as_needs_no_way_back_with_another_command_line]))
