@@ -200,7 +200,9 @@ static void replace_keep(struct revert *revert)
         plan_add(revert->plan, step_deed("present-print", file,
                                          json_pack("{s:o}", "files", replace_files(revert->world))));
     step = plan_add(revert->plan, step_deed("present-keep", file, json_object()));
-    step_undo(step, step_deed("present-drop", file, json_object()));
+    /* A snapshot's own memory stays, whatever happens. */
+    step_undo(step, step_deed("present-drop", file,
+                              saves ? json_pack("{s:s}", "file", file) : json_object()));
 }
 
 void revert_replace_first(struct revert *revert)

@@ -6,6 +6,7 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/deeds.h"
+#include "proxy/durable.h"
 #include "proxy/log.h"
 #include "proxy/operation_internal.h"
 
@@ -110,6 +111,26 @@ static bool deed_keep_present(struct operation *op, bool kept, struct err *err)
     return ok;
 }
 
+/* Where there is no room to say that it is kept no more, it is not kept any more: what a restart does
+ * not find it does not load. */
+static bool deed_drop_present(struct operation *op, const json_t *args, struct err *err)
+{
+    const char *file = state_str(args, "file");
+    struct err full = ERR_INIT;
+    bool ok = deed_keep_present(op, false, err);
+
+    if (ok || !file || !durable_remove_path(file, &full)) {
+        err_clear(&full);
+        return ok;
+    }
+    log_warn("%s", err->desc);
+    err_clear(err);
+    if (!deed_keep_present(op, false, &full)) /* there is room now, perhaps */
+        log_warn("%s", full.desc);
+    err_clear(&full);
+    return true;
+}
+
 /* Deeds that are done when this returns. */
 static bool deed_at_once(struct operation *op, const char *name, const json_t *args,
                          struct err *err)
@@ -127,8 +148,10 @@ static bool deed_at_once(struct operation *op, const char *name, const json_t *a
         operation_release_clients(op);
         return true;
     }
-    if (strcmp(name, "present-keep") == 0 || strcmp(name, "present-drop") == 0)
-        return deed_keep_present(op, strcmp(name, "present-keep") == 0, err);
+    if (strcmp(name, "present-keep") == 0)
+        return deed_keep_present(op, true, err);
+    if (strcmp(name, "present-drop") == 0)
+        return deed_drop_present(op, args, err);
     if (strcmp(name, "commit") == 0) /* the last look before the first QEMU is ended */
         return vm_check_next(daemon->vm, err);
     if (strcmp(name, "adopt-cancel") == 0) {
