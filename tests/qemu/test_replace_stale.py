@@ -153,7 +153,7 @@ def test_plugged_disks_come_back(t):
     plugging.reads(p, "shot", 0x11)
     plugging.unplug(p, "shot")
     scene.revert(p, bare, method="replace")
-    p.serial.wait_round()
+    p.serial.wait_more(4)
     scene.tidy(p, t.path("other.raw"))
 
 
@@ -202,7 +202,7 @@ def test_paused_guest_comes_back_usable(t):
     if vm.qemu_version() >= (10, 0):
         p.command("block_resize", {"device": "d0", "size": 1 << 28})
     p.command("cont")
-    p.serial.wait_round()
+    p.serial.wait_more(4)
     scene.tidy(p, leaks=True)
 
 
