@@ -39,6 +39,7 @@ static void recovery_drop_present(struct recovery *recovery)
     recovery_undo_of(recovery, "memory-create");
     recovery_undo_of(recovery, "overlay-create");
     recovery_undo_of(recovery, "vmstate-create");
+    recovery_undo_of(recovery, "migrate-end");
     recovery_cont(recovery);
     recovery_undo_of(recovery, "migrate-capabilities");
     recovery_undo_of(recovery, "migrate-parameters");

@@ -56,7 +56,10 @@ bool revert_add_start(json_t *plan, const struct args *args, const json_t *state
 /* Appends what is asked of the second QEMU before it may take over. */
 void revert_add_verified(json_t *plan, const struct world *world, const json_t *state,
                          const json_t *attached, const json_t *config);
-/* Appends what a loaded QEMU needs to work with its images while it is paused. */
+/* new: what QEMU of that major version needs to work with its images while it is paused, when it has
+ * loaded or saved memory; NULL: it has none. */
+json_t *revert_activate(int major);
+/* Appends that, for a QEMU that is started. */
 void revert_add_activate(json_t *plan, const struct world *world);
 /* new: from here on commands of clients wait. */
 json_t *revert_hold(void);

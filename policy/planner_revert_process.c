@@ -169,15 +169,23 @@ static void revert_switch(struct revert *revert)
 }
 
 /* 7.2 has opened the images at the end of the load, 10.0 waits for cont or for this. */
+json_t *revert_activate(int major)
+{
+    if (major < 10)
+        return NULL;
+    return step_lenient(step_command("activate", "qemu", NULL, "blockdev-set-active",
+                                     json_pack("{s:b}", "active", 1), json_pack("{s:s}", "is", "any")));
+}
+
 void revert_add_activate(json_t *plan, const struct world *world)
 {
     int version[2];
+    json_t *step;
 
     fit_version(world, version);
-    if (version[0] >= 10)
-        plan_add(plan, step_lenient(step_command("activate", "qemu", NULL, "blockdev-set-active",
-                                                 json_pack("{s:b}", "active", 1),
-                                                 json_pack("{s:s}", "is", "any"))));
+    step = revert_activate(version[0]);
+    if (step)
+        plan_add(plan, step);
 }
 
 static void revert_go_on(struct revert *revert)

@@ -5,8 +5,10 @@
  * before that; until the second one has loaded and was verified, the way back is the first one's
  * command line, started anew, with that memory.
  *
- * The journal says when the kept memory is whole ("present": { kept, args, memory? }), and that it is
- * not any more before the guest goes on: what a restart finds there is the guest as it stopped.
+ * The journal says when the kept memory is whole ("present": { kept, args, memory?, prints? }), and that
+ * it is not any more before the guest goes on: what a restart finds there is the guest as it stopped.
+ * Whoever lets the guest go on without that (another monitor while there is no proxy, a client when the
+ * journal could not be written) is found out by the fingerprints of the images that it writes to.
  */
 #include "policy/planner_revert_internal.h"
 
@@ -157,6 +159,34 @@ bool revert_check_replace(struct revert *revert, const json_t *request, struct e
     return replace_plan_return(revert, err);
 }
 
+/* new: the files that the guest writes to; a block device has no time of its own. */
+static json_t *replace_files(const struct world *world)
+{
+    json_t *files = json_array();
+    struct vm_disks all;
+
+    disks_list(world, &all);
+    for (size_t i = 0; i < all.n; i++) {
+        const json_t *file = world_file(world, all.v[i].g->chain[0].file);
+        const char *kind = state_str(file, "kind");
+
+        if (all.v[i].g->writable && kind && strcmp(kind, "file") == 0)
+            json_array_append(files, json_object_get(file, "real"));
+    }
+    disks_clear(&all);
+    return files;
+}
+
+/* QEMU has let go of the images when it has saved; a paused guest has no cont that takes them back. */
+static void replace_give_images_back(struct revert *revert)
+{
+    json_t *steps = json_object_get(revert->plan, "steps"), *back;
+
+    back = replace_running(revert) ? NULL : revert_activate(revert->world->version[0]);
+    if (back)
+        step_undo(json_array_get(steps, json_array_size(steps) - 1), back);
+}
+
 /* The guest stands still, and its memory is in a file. */
 static void replace_keep(struct revert *revert)
 {
@@ -172,11 +202,17 @@ static void replace_keep(struct revert *revert)
     }
     if (saves) {
         planner_memory_save(revert->world, revert->plan, file, false);
+        replace_give_images_back(revert);
         plan_add(revert->plan, step_deed("memory-seal", file, json_pack("{s:s}", "file", file)));
     }
     json_object_set(revert->plan, "present", revert->present);
+    if (file)
+        plan_add(revert->plan, step_deed("present-print", file,
+                                         json_pack("{s:o}", "files", replace_files(revert->world))));
     step = plan_add(revert->plan, step_deed("present-keep", file, json_object()));
-    step_undo(step, step_deed("present-drop", file, json_object()));
+    /* A snapshot's own memory stays, whatever happens. */
+    step_undo(step, step_deed("present-drop", file,
+                              saves ? json_pack("{s:s}", "file", file) : json_object()));
 }
 
 void revert_replace_first(struct revert *revert)

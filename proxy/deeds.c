@@ -51,6 +51,11 @@ bool deed_sync(int fd, const char *path, struct err *err)
     return ok;
 }
 
+static void deed_mtime(const struct stat *st, char *out, size_t size)
+{
+    snprintf(out, size, "%lld.%09ld", (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+}
+
 static bool deed_layers_freeze(const json_t *args, json_t **result, struct err *err)
 {
     const char *id;
@@ -65,12 +70,38 @@ static bool deed_layers_freeze(const json_t *args, json_t **result, struct err *
             durable_errno(err, errno, "look at", json_string_value(path));
             return false;
         }
-        snprintf(mtime, sizeof(mtime), "%lld.%09ld", (long long)st.st_mtim.tv_sec,
-                 st.st_mtim.tv_nsec);
+        deed_mtime(&st, mtime, sizeof(mtime));
         json_object_set_new(*result, id, json_pack("{s:I, s:I, s:I, s:s}", "dev",
                                                    (json_int_t)st.st_dev, "ino",
                                                    (json_int_t)st.st_ino, "size",
                                                    (json_int_t)st.st_size, "mtime", mtime));
+    }
+    return true;
+}
+
+/* Times that are as durable as what was written. */
+static bool deed_present_print(const json_t *args, json_t **result, struct err *err)
+{
+    json_t *path;
+    size_t i;
+
+    *result = json_object();
+    json_array_foreach(json_object_get(args, "files"), i, path) {
+        const char *name = json_string_value(path);
+        int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        char mtime[48];
+        struct stat st;
+
+        if (fd < 0 || fsync(fd) < 0 || fstat(fd, &st) < 0) {
+            durable_errno(err, errno, "look at", name);
+            if (fd >= 0)
+                close(fd);
+            return false;
+        }
+        close(fd);
+        deed_mtime(&st, mtime, sizeof(mtime));
+        json_object_set_new(*result, name, json_pack("{s:I, s:s}", "size", (json_int_t)st.st_size,
+                                                     "mtime", mtime));
     }
     return true;
 }
@@ -161,6 +192,7 @@ static const struct {
     { "memory-seal", deed_memory_seal },
     { "memory-check", deed_memory_check },
     { "layers-freeze", deed_layers_freeze },
+    { "present-print", deed_present_print },
     { "files-sync", deed_files_sync },
     { "file-sync", deed_file_sync },
     { "file-remove", deed_file_remove },

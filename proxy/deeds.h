@@ -14,6 +14,7 @@
  *   memory-check    { file, size, xxh3, tag? }      the file is what was sealed; tag: a state of that name
  *                                                   is in the image
  *   layers-freeze   { layers: {id: path} } -> { id: print }
+ *   present-print   { files: [path] } -> { path: print }   of files that are written to again later
  *   files-sync      { files: [path] }               what QEMU has written is on the disk, if it can be
  *   file-sync       { file }                        it is on the disk
  *   file-remove     { file }

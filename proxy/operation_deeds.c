@@ -6,6 +6,7 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/deeds.h"
+#include "proxy/durable.h"
 #include "proxy/log.h"
 #include "proxy/operation_internal.h"
 
@@ -35,6 +36,8 @@ static void deed_take_result(struct operation *op, const char *name, json_t *res
                                        : json_object_get(op->plan, "present");
 
         json_object_update(json_object_get(owner, "memory"), result);
+    } else if (strcmp(name, "present-print") == 0) {
+        json_object_set(json_object_get(op->plan, "present"), "prints", result);
     } else if (strcmp(name, "layers-freeze") == 0) {
         json_object_foreach(result, id, print)
             json_object_set(state_layer(after, id), "print", print);
@@ -121,10 +124,35 @@ static bool deed_write_state(struct operation *op, const json_t *args, struct er
 static bool deed_keep_present(struct operation *op, bool kept, struct err *err)
 {
     const json_t *plan = op->journal ? json_object_get(op->journal, "plan") : op->plan;
+    json_t *present = json_object_get(plan, "present");
+    bool ok;
 
-    json_object_set_new(json_object_get(plan, "present"), "kept", json_boolean(kept));
-    return op->journal ? store_write_journal(op->daemon->store, op->journal, err)
-                       : runner_write_journal(op->runner, err);
+    json_object_set_new(present, "kept", json_boolean(kept));
+    ok = op->journal ? store_write_journal(op->daemon->store, op->journal, err)
+                     : runner_write_journal(op->runner, err);
+    if (!ok)
+        json_object_set_new(present, "kept", json_false());
+    return ok;
+}
+
+/* Where there is no room to say that it is kept no more, it is not kept any more: what a restart does
+ * not find it does not load. */
+static bool deed_drop_present(struct operation *op, const json_t *args, struct err *err)
+{
+    const char *file = state_str(args, "file");
+    struct err full = ERR_INIT;
+    bool ok = deed_keep_present(op, false, err);
+
+    if (ok || !file || !durable_remove_path(file, &full)) {
+        err_clear(&full);
+        return ok;
+    }
+    log_warn("%s", err->desc);
+    err_clear(err);
+    if (!deed_keep_present(op, false, &full)) /* there is room now, perhaps */
+        log_warn("%s", full.desc);
+    err_clear(&full);
+    return true;
 }
 
 /* Deeds that are done when this returns. */
@@ -144,8 +172,10 @@ static bool deed_at_once(struct operation *op, const char *name, const json_t *a
         operation_release_clients(op);
         return true;
     }
-    if (strcmp(name, "present-keep") == 0 || strcmp(name, "present-drop") == 0)
-        return deed_keep_present(op, strcmp(name, "present-keep") == 0, err);
+    if (strcmp(name, "present-keep") == 0)
+        return deed_keep_present(op, true, err);
+    if (strcmp(name, "present-drop") == 0)
+        return deed_drop_present(op, args, err);
     if (strcmp(name, "commit") == 0) /* the last look before the first QEMU is ended */
         return vm_check_next(daemon->vm, err);
     if (strcmp(name, "settings-carry") == 0)

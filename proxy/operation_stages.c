@@ -89,9 +89,8 @@ static void operation_close_journal(struct operation *op)
 {
     struct err err = ERR_INIT;
 
-    if (store_remove_journal(op->daemon->store, &err))
-        return;
-    log_error("%s", err.desc);
+    if (!store_remove_journal(op->daemon->store, &err))
+        log_error("%s", err.desc);
     err_clear(&err);
 }
 
@@ -103,7 +102,7 @@ static void operation_lost(struct operation *op, struct err *err)
     operation_finish(op, NULL, err);
     if (!vm_main(daemon->vm))
         daemon_lost(daemon);
-    else if (vm_main(daemon->vm) && link_ready(vm_main(daemon->vm)))
+    else if (link_ready(vm_main(daemon->vm)))
         recover_hot(daemon); /* it had only lost its connection */
 }
 
@@ -117,6 +116,17 @@ static bool operation_tidy(struct operation *op, struct err *why)
         err_move(&op->failure, why);
     err_clear(why);
     op->journal = json_pack("{s:b, s:O}", "committed", 0, "plan", op->plan);
+    operation_enter(op, STAGE_RECOVER);
+    return true;
+}
+
+/* The second QEMU was found alive, and has died before it could take over.  False: it is not that. */
+static bool operation_again(struct operation *op, struct err *why)
+{
+    if (op->stage != STAGE_RECOVER || op->daemon->found_next != WORLD_NEXT_ALIVE)
+        return false;
+    op->daemon->found_next = WORLD_NEXT_GONE;
+    err_clear(why);
     operation_enter(op, STAGE_RECOVER);
     return true;
 }
@@ -142,7 +152,7 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
         operation_stage_done(op);
         return;
     case RUNNER_UNDONE:
-        if (operation_tidy(op, &mine))
+        if (operation_again(op, &mine) || operation_tidy(op, &mine))
             return;
         operation_close_journal(op);
         operation_stage_failed(op, &mine);
@@ -321,6 +331,8 @@ static void operation_collected(void *arg, bool ok, struct world *world, struct 
         op->was_running |= strcmp(world_status(&op->world), "running") == 0;
     if (op->stage == STAGE_MAIN && op->was_running)
         plan_set_running(op->plan, "running"); /* before it was stopped to be saved */
+    if (op->stage != STAGE_RECOVER)
+        json_object_set_new(op->plan, "pid", json_integer(vm_pid(op->daemon->vm)));
     args = json_pack("{s:O, s:b}", "steps", json_object_get(op->plan, "steps"), "dry-run",
                      op->dry_run && op->stage != STAGE_RECOVER);
     worker_run(op->daemon->worker, deed_preflight, args, operation_preflight_cb,
@@ -380,4 +392,3 @@ void operation_start_cb(evutil_socket_t fd, short what, void *arg)
         (op->stage == STAGE_MAIN || op->stage == STAGE_SAVE_AS))
         collect_program(op->collect, snapshot);
 }
-

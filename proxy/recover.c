@@ -207,19 +207,51 @@ bool recover_cold(struct daemon *daemon, struct err *err)
     return ok;
 }
 
-/* Is what was kept whole?  Else the VM starts as after a power cut. */
+/* Has nobody written to the disks since? */
+static bool recover_stood_still(const json_t *present, struct err *err)
+{
+    json_t *before = json_object_get(present, "prints"), *now = NULL, *print;
+    json_t *args = json_pack("{s:[]}", "files");
+    const char *path;
+
+    json_object_foreach(before, path, print)
+        json_array_append_new(json_object_get(args, "files"), json_string(path));
+    if (deeds_find("present-print")(args, &now, err))
+        json_object_foreach(before, path, print)
+            if (!err->set && !json_equal(print, json_object_get(now, path)))
+                err_set(err, REASON_IMAGE_CHANGED, "'%s' was written to since", path);
+    json_decref(args);
+    json_decref(now);
+    return !err->set;
+}
+
+/* Is what was kept whole, and still the present state?  Else the VM starts as after a power cut. */
 static bool recover_is_whole(const json_t *present)
 {
     const json_t *memory = json_object_get(present, "memory");
     json_t *result = NULL;
     struct err err = ERR_INIT;
-    bool whole = !memory || deeds_find("memory-check")(memory, &result, &err);
+    bool whole = !memory || (recover_stood_still(present, &err) &&
+                             deeds_find("memory-check")(memory, &result, &err));
 
     if (!whole)
         log_warn("the guest cannot be brought back as it was: %s", err.desc);
     err_clear(&err);
     json_decref(result);
     return whole;
+}
+
+/* Is what was kept lost when it is not brought back: is there memory, and no snapshot that has it? */
+static bool recover_only_there(const struct daemon *daemon, const json_t *present)
+{
+    json_t *file = json_object_get(json_object_get(present, "memory"), "file"), *snapshot;
+    bool only = file != NULL;
+    size_t i;
+
+    json_array_foreach(json_object_get(daemon->store->state, "snapshots"), i, snapshot)
+        if (json_equal(file, json_object_get(json_object_get(snapshot, "memory"), "file")))
+            only = false;
+    return only;
 }
 
 bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
@@ -239,7 +271,7 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
         json_decref(args);
         if (*begun)
             operation_recover(daemon, journal);
-        else
+        else if (recover_only_there(daemon, present))
             err_set(err, REASON_WRONG_STATE, "An interrupted revert has kept this VM's memory, of another "
                     "command line: start with that one, or remove '%s' to boot the VM anew",
                     state_str(json_object_get(present, "memory"), "file"));
@@ -260,6 +292,17 @@ bool recover_wants_next(struct daemon *daemon)
     return wants;
 }
 
+/* Is main the QEMU that a respawn was to end?  Nothing else tells a first one, whose second has ended,
+ * from a second one that has taken over. */
+static bool recover_is_first(const struct daemon *daemon, const json_t *journal)
+{
+    const json_t *plan = json_object_get(journal, "plan");
+    json_int_t pid = json_integer_value(json_object_get(plan, "pid"));
+    const char *method = state_str(plan, "method");
+
+    return method && strcmp(method, "respawn") == 0 && pid != 0 && pid == vm_pid(daemon->vm);
+}
+
 void recover_hot(struct daemon *daemon)
 {
     struct err err = ERR_INIT;
@@ -274,6 +317,8 @@ void recover_hot(struct daemon *daemon)
         free(daemon->stuck); /* one more try */
         daemon->stuck = NULL;
         daemon->torn = false;
+        if (daemon->found_next == WORLD_NEXT_NONE && recover_is_first(daemon, journal))
+            daemon->found_next = WORLD_NEXT_GONE;
         operation_recover(daemon, journal);
     }
     json_decref(journal);

@@ -88,14 +88,17 @@ static void runner_turn_back(struct runner *runner, struct err *why)
 }
 
 /* Should the journal keep saying that it is committed, a restart finds that the second QEMU is gone
- * and goes back as well (policy/planner_recover.c). */
+ * and goes back as well (recover.c, recover_is_first()).  But where the first one is gone too, a restart
+ * would take the one that comes back for the second: then it is committed. */
 static void runner_uncommit(struct runner *runner)
 {
     struct err err = ERR_INIT;
 
     runner->committed = false;
-    if (!runner_write_journal(runner, &err))
+    if (!runner_write_journal(runner, &err)) {
         log_error("%s", err.desc);
+        runner->committed = runner->without;
+    }
     err_clear(&err);
 }
 

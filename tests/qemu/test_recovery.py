@@ -11,6 +11,7 @@ guest runs on, and only then cold.
 STEPS=all tries every step; by default a few of each operation, chosen by SEED.
 """
 
+import json
 import os
 import random
 import signal
@@ -231,6 +232,36 @@ def check_after(s, operation, kind, name):
     s.finish()
 
 
+def test_second_qemu_that_dies_where_it_is_found(t):
+    """Behind the commit point, with the first one still there: that one goes on, and is not taken for
+    the second when the proxy dies once more."""
+    p, steps = hostile.stepped(t)
+    saved = scene.create(p, "s1")
+    p.serial.wait_more(3)
+    mark, active = scene.Mark(p), scene.layout(p)
+    steps.hold("commit")
+    p.qmp.send("snapshot-revert", OPERATIONS["revert"][1])
+    steps.held()
+    second = json.loads((p.state / "process.next.json").read_text())["pid"]
+    p.kill()
+    steps.go()
+    os.kill(second, signal.SIGSTOP)
+    steps = hostile.Steps(p)
+    steps.hold("process-discard")
+    steps.start()
+    os.kill(second, signal.SIGKILL)
+    steps.held()
+    p.kill()
+    steps.go()
+    p.start()
+    mark.went_on()
+    harness.equal(scene.layout(p), active, "disks")
+    scene.check_disks(p)
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 10, "the journal's end")
+    scene.revert(p, saved)
+    scene.tidy(p, leaks=True)
+
+
 def chosen(operation, kind):
     """The steps to break behind."""
     if STEPS == "all":
@@ -348,7 +379,8 @@ def test_overlays_with_data_are_never_removed(t):
     assert os.path.exists(active), f"{active} was removed"
 
 
-TESTS = [test_a_start_right_behind_a_kill, test_a_create_that_is_taken_back_when_the_proxy_dies,
+TESTS = [test_a_start_right_behind_a_kill, test_second_qemu_that_dies_where_it_is_found,
+         test_a_create_that_is_taken_back_when_the_proxy_dies,
          test_overlays_with_data_are_never_removed,
          test_a_proxy_that_dies_while_memory_is_saved]
 TESTS += [make(operation, kind) for operation in HERE

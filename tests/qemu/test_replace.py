@@ -105,6 +105,60 @@ def test_a_client_waits_and_is_answered_once(t):
     p.serial.wait_more(4)
 
 
+def test_all_kinds_of_requests_wait(t):
+    """With a descriptor, out of band, large, of a client that comes then, of one that goes; twice, since a
+    second time is back."""
+    p, steps = hostile.stepped(t)
+    saved = scene.create(p, "s1")
+    for back in (False, True):
+        p.serial.wait_more(3)
+        mark = scene.Mark(p)
+        other, oob, gone = p.client(), p.client(oob=True), p.client()
+        steps.hold("process-end")
+        sent = p.qmp.send("snapshot-revert", REPLACE, **{"job-id": "back"} if back else {})
+        steps.held()
+        gone.send("query-block")
+        gone.send("x-query-ramblock", fds=[0])
+        gone.close()
+        late = p.client(negotiate=False)
+        with open("/dev/null", "rb") as null:
+            waits = [(other, other.send("query-status")),
+                     (other, other.send("getfd", {"fdname": "null"}, fds=[null.fileno()])),
+                     (other, other.send("closefd", {"fdname": "null"})),
+                     (other, other.send("qom-list", {"path": "/" + "x" * 100000})),
+                     (oob, oob.send("query-yank", oob=True)), (oob, oob.send("query-name"))]
+        cancel = p.qmp.send("job-cancel", id="back") if back else None
+        steps.go()
+        answers = [client.reply(cid, 30) for client, cid in waits]
+        harness.equal(["error" in answer for answer in answers],
+                      [False, False, False, True, False, False], f"errors in {answers}")
+        late.negotiate()
+        late.command("query-status")
+        for client in (other, oob, late):
+            client.close()
+        assert "return" in p.qmp.reply(sent, 30)
+        if not back:
+            mark.went_back_to(saved)
+            continue
+        assert "return" in p.qmp.reply(cancel, 10)
+        harness.poll(lambda: p.command("query-jobs")[0]["status"] == "concluded", 20, "the job's end")
+        assert "cancelled" in p.command("query-jobs")[0]["error"]
+        mark.went_on()
+        harness.equal(kept(p), [], "what is kept")
+    p.command("job-dismiss", id="back")
+    # Told to end meanwhile, the proxy brings it back first, and nothing is left behind.
+    steps.hold("process-end")
+    p.qmp.send("snapshot-revert", REPLACE)
+    steps.held()
+    waits = p.client(negotiate=False)
+    waits.send_raw('{"execute":"qmp_capabilities"}{"execute":"query-status","id":"w"}')
+    p.process.send_signal(signal.SIGTERM)
+    steps.go()
+    harness.equal(p.wait(30), 0, "exit status")
+    harness.equal((kept(p), qemus(p), (p.state / "journal.json").exists()), ([], [], False), "left")
+    waits.close()
+
+
 def comes_back(p, saved, error, mark):
     """The revert has failed, and the guest goes on as if nothing had been."""
     assert "error" in error, error
@@ -269,7 +323,7 @@ def test_no_room_for_what_is_to_be_kept(t):
 
 if __name__ == "__main__":
     sys.exit(harness.run([test_there_and_back, test_states,
-                          test_a_client_waits_and_is_answered_once,
+                          test_a_client_waits_and_is_answered_once, test_all_kinds_of_requests_wait,
                           test_a_second_qemu_that_does_not_start,
                           test_neither_the_second_nor_the_first_starts,
                           test_what_was_kept_is_not_whole, test_memory_that_does_not_load,

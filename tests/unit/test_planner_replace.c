@@ -16,7 +16,7 @@
              "process-switch "
 
 /* Of a state that is in a file already. */
-#define SAVED "present-keep* clients-hold* check-present process-end* process-start* " \
+#define SAVED "present-print present-keep* clients-hold* check-present process-end* process-start* " \
               "check-fit getfd migrate-incoming loaded check-disks settings-carry commit! process-switch cont clients-release " \
               "state-write files-remove?"
 
@@ -48,7 +48,7 @@ static void memory_is_kept_before_the_first_ends(void **state)
 
     (void)state;
     assert_steps(plan, "memory-check overlay-create* overlay-create* memory-create* migrate-parameters* "
-                       "getfd* stop* migrate* migrate-end memory-seal present-keep* clients-hold* "
+                       "getfd* stop* migrate* migrate-end memory-seal present-print present-keep* clients-hold* "
                        "check-present process-end* process-start* check-fit getfd "
                        "migrate-incoming loaded check-disks settings-carry commit! process-switch cont clients-release state-write "
                        "files-remove?");
@@ -59,6 +59,9 @@ static void memory_is_kept_before_the_first_ends(void **state)
                    "{'kept': false, 'memory': {'file': '/m/.present-5.mem'}, 'args': ["
                    "'qemu', '-m', '64', '-drive', 'file=/i/a.qcow2,if=virtio,id=d0,format=qcow2', "
                    "'-drive', 'file=/i/b.raw,if=ide,id=d1,format=raw']}");
+    /* what the guest writes to tells whether it went on */
+    assert_json_is(json_object_get(json_object_get(plan_step(plan, "present-print", 0), "args"), "files"),
+                   "['/i/a.vm-3.qcow2', '/i/b.vm-5.qcow2']");
     /* the second one is on new overlays, the one that comes back on what it had */
     assert_non_null(strstr(words, "/i/a.vm-6.qcow2"));
     assert_non_null(strstr(back, "/i/a.vm-3.qcow2"));
@@ -102,6 +105,21 @@ static void guest_that_has_not_run_has_no_memory_to_keep(void **state)
                        "files-remove?");
     assert_undo(plan, "process-end", "process-discard process-start started check-disks settings-carry? process-switch "
                                      "clients-release present-drop file-remove file-remove");
+    json_decref(plan);
+    world_free(world);
+}
+
+/* QEMU 10 lets go of the images when it saves, and takes them back when it is told to. */
+static void paused_guest_gets_its_images_back(void **state)
+{
+    struct planner_world *world = world_one("paused");
+    json_t *plan;
+
+    (void)state;
+    world->w.version[0] = 10;
+    plan = world_plan(world, planner_revert, REPLACE);
+    assert_undo(plan, "memory-seal", "activate? migrate-cancel closefd? migrate-parameters-restore "
+                                     "file-remove file-remove file-remove");
     json_decref(plan);
     world_free(world);
 }
@@ -202,6 +220,7 @@ int main(void)
         cmocka_unit_test(memory_is_kept_before_the_first_ends),
         cmocka_unit_test(until_the_commit_point_the_first_comes_back),
         cmocka_unit_test(guest_that_has_not_run_has_no_memory_to_keep),
+        cmocka_unit_test(paused_guest_gets_its_images_back),
         cmocka_unit_test(with_save_as_the_snapshot_is_what_is_kept),
         cmocka_unit_test(what_cannot_be_kept_is_refused),
         cmocka_unit_test(what_was_kept_comes_back_where_no_qemu_is),

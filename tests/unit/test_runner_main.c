@@ -62,6 +62,24 @@ static void qemu_that_a_step_has_ended_is_not_lost(void **state)
     runner_fake_free(fake);
 }
 
+/* A restart would take the QEMU that comes back for the second one. */
+static void no_way_back_while_the_journal_says_committed(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    (void)state;
+    fake->next = fake_new(fake->base, vm_new());
+    fake->deed_fails_at = 4;
+    fake->deed_fails_times = 2;
+    fake->journal_fails_at = 2;
+    runner_fake_run(fake, plan_replace());
+    assert_log(fake, "journal, deed make, deed process-end, deed load, deed commit, journal committed, "
+                     "deed process-switch, journal, deed process-switch, journal, deed again, "
+                     "deed start, deed process-switch, deed unmake");
+    assert_end(fake, RUNNER_UNDONE, REASON_NO_SPACE);
+    runner_fake_free(fake);
+}
+
 static void way_back_is_taken_up_again_from_its_beginning(void **state)
 {
     struct runner_fake *fake = replace(2, 1 + 2);
@@ -99,6 +117,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(qemu_that_a_step_has_ended_is_not_lost),
+        cmocka_unit_test(no_way_back_while_the_journal_says_committed),
         cmocka_unit_test(way_back_is_taken_up_again_from_its_beginning),
         cmocka_unit_test(without_any_qemu_the_journal_stays),
     };
