@@ -17,7 +17,8 @@
 
 /* Of a state that is in a file already. */
 #define SAVED "present-print present-keep* clients-hold* check-present process-end* process-start* " \
-              "check-fit getfd migrate-incoming loaded check-disks settings-carry commit! process-switch cont clients-release " \
+              "check-fit getfd migrate-incoming loaded check-disks settings-carry commit! " \
+              "process-switch cont clients-release " \
               "state-write files-remove?"
 
 static struct planner_world *world_one(const char *status)
@@ -50,7 +51,8 @@ static void memory_is_kept_before_the_first_ends(void **state)
     assert_steps(plan, "memory-check overlay-create* overlay-create* memory-create* migrate-parameters* "
                        "getfd* stop* migrate* migrate-end memory-seal present-print present-keep* clients-hold* "
                        "check-present process-end* process-start* check-fit getfd "
-                       "migrate-incoming loaded check-disks settings-carry commit! process-switch cont clients-release state-write "
+                       "migrate-incoming loaded check-disks settings-carry commit! process-switch cont "
+                       "clients-release state-write "
                        "files-remove?");
     assert_string_equal(state_str(plan, "method"), "replace");
     assert_json_is(json_object_get(json_object_get(plan_step(plan, "process-end", 0), "args"), "alone"),
@@ -101,9 +103,11 @@ static void guest_that_has_not_run_has_no_memory_to_keep(void **state)
     (void)state;
     assert_steps(plan, "memory-check overlay-create* overlay-create* present-keep* clients-hold* "
                        "check-present process-end* process-start* check-fit getfd "
-                       "migrate-incoming loaded check-disks settings-carry commit! process-switch cont clients-release state-write "
+                       "migrate-incoming loaded check-disks settings-carry commit! process-switch cont "
+                       "clients-release state-write "
                        "files-remove?");
-    assert_undo(plan, "process-end", "process-discard process-start started check-disks settings-carry? process-switch "
+    assert_undo(plan, "process-end", "process-discard process-start started check-disks settings-carry? "
+                                     "process-switch "
                                      "clients-release present-drop file-remove file-remove");
     json_decref(plan);
     world_free(world);
