@@ -225,8 +225,8 @@ def test_a_device_that_cannot_be_saved(t):
     drive = blank(t, "blank.qcow2")
     p = scene.start(t, args=["-drive", f"file={drive},format=qcow2,if=none,id=e0",
                              "-device", "nvme,drive=e0,serial=x"])
-    hostile.refused(p, "migration-blocked", "snapshot-create", {"name": "s1", "memory": "vmstate"},
-                    "non-migratable")
+    refused(p, "migration-blocked", "snapshot-create", {"name": "s1", "memory": "vmstate"},
+            "non-migratable")
 
 
 def test_a_plugged_disk(t):
