@@ -46,9 +46,11 @@ def qemu_version():
 
 
 def ended(pid):
-    """Is it gone?  A zombie is: who inherited it from a killed proxy may never reap it."""
+    """Is it gone?  A zombie is: who inherited it from a killed proxy may never reap it.  But as long as
+    it has threads they hold its locks."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        return (Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z" and
+                len(os.listdir(f"/proc/{pid}/task")) == 1)
     except OSError:
         return True
 
