@@ -66,8 +66,12 @@ def qemu_pair():
 
 
 def ended(pid):
-    """Is it gone?  A zombie is: who inherited it from a killed proxy may never reap it."""
-    return state_of(pid) in (None, "Z")
+    """Is it gone?  A zombie is: who inherited it from a killed proxy may never reap it.  But as long as
+    it has threads they hold its locks."""
+    try:
+        return state_of(pid) in (None, "Z") and len(os.listdir(f"/proc/{pid}/task")) == 1
+    except OSError:
+        return True
 
 
 class Guest:
