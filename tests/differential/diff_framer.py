@@ -33,12 +33,28 @@ class Qemu:
             shlex.split(command) + ["-machine", "none", "-display", "none", "-nodefaults",
                                     "-qmp", f"unix:{self.path},server=on,wait=off"],
             stdin=subprocess.DEVNULL)
-        self.sock = self.connect()
-        self.lines = self.sock.makefile("rb")
-        self.version = json.loads(self.lines.readline())["QMP"]["version"]["qemu"]
-        enable = {"enable": ["oob"]} if oob else {}
-        self.sock.sendall(json.dumps({"execute": "qmp_capabilities", "arguments": enable}).encode())
-        self.lines.readline()
+        try:
+            self.sock = self.connect()
+            self.lines = self.sock.makefile("rb")
+            self.version = self.greeting()["version"]["qemu"]
+            enable = {"enable": ["oob"]} if oob else {}
+            self.sock.sendall(json.dumps({"execute": "qmp_capabilities",
+                                          "arguments": enable}).encode())
+            self.lines.readline()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def greeting(self):
+        """QEMU has been seen to say something else first, on a machine that was very busy."""
+        while True:
+            line = self.lines.readline()
+            if not line:
+                raise RuntimeError("QEMU closed the connection without a greeting")
+            if "QMP" in (said := loads(line)):
+                return said["QMP"]
+            print(f"before its greeting QEMU said {line!r}", file=sys.stderr)
 
     def connect(self):
         deadline = time.monotonic() + 30
