@@ -123,12 +123,12 @@ def test_a_branch_point_is_kept_without_its_name(t):
     p = scene.start(t, FORMATS)
     root, left, right = fork(p)
     drop(p, root, left, right)
-    root.untouched()                            # both branches stand on it
+    root.untouched(deleted=True)                # both branches stand on it
     harness.equal([s.get("parent") for s in p.command("query-snapshots")], [None, None], "parents")
     scene.revert(p, left)
     p.serial.wait_more(4)
     scene.revert(p, right)
-    root.untouched()
+    root.untouched(deleted=True)
     p.serial.wait_more(5)
     # With one of the branches gone, what was kept is merged.
     drop(p, left, right)
@@ -304,7 +304,7 @@ def test_metadata_only_takes_the_name_and_its_memory(t):
     one, two = row(p, "one", "two")
     before = scene.layout(p)
     scene.delete(p, "one", **{"metadata-only": True})
-    one.untouched()
+    one.untouched(deleted=True)
     harness.equal(scene.layout(p), before, "images")
     assert not Path(one.info["memory"]["file"]).exists()
     scene.revert(p, two)
