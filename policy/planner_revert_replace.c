@@ -154,7 +154,8 @@ bool revert_check_replace(struct revert *revert, const json_t *request, struct e
     revert->present = json_pack("{s:b, s:o, s:o*}", "kept", 0, "args", planner_args(revert->world),
                                 "memory", memory);
     if (file && !replace_is_saved(revert) &&
-        !overlay_check_room(revert->world, file, planner_memory_bytes(revert->world), err))
+        (!world_check_migratable(revert->world, err) ||
+         !overlay_check_room(revert->world, file, planner_memory_bytes(revert->world), err)))
         return false;
     return replace_plan_return(revert, err);
 }

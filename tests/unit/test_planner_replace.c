@@ -160,6 +160,9 @@ static void what_cannot_be_kept_is_refused(void **state)
     world_room(world, "/m", 1 << 20, true);
     world_refuse(world, planner_revert, REPLACE, REASON_NO_SPACE);
     world_room(world, "/m", (json_int_t)1 << 40, true);
+    world->w.migration = json_text("{'blocked-reasons': ['a device']}");
+    world_refuse(world, planner_revert, REPLACE, REASON_MIGRATION_BLOCKED);
+    json_object_clear(world->w.migration);
     /* The way back needs a command line that says what the VM has now. */
     json_object_set_new(world->state, "config", json_text("[{'execute': 'add-fd'}]"));
     assert_non_null(strstr(world_refuse(world, planner_revert, REPLACE, REASON_CONFIGURATION_CHANGED),
