@@ -83,7 +83,7 @@ class Test:
             except Exception as error:  # pylint: disable=broad-except
                 errors.append(f"clean-up: {type(error).__name__}: {error}")
         for path in self.logs:
-            if Path(path).exists() and REPORTS.search(Path(path).read_text(errors="replace")):
+            if Path(path).is_file() and REPORTS.search(Path(path).read_text(errors="replace")):
                 errors.append(f"memory error reported in {path}")
         try:
             # A process that was told to end a moment ago may need that moment.
