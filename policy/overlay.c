@@ -112,11 +112,27 @@ static const json_t *overlay_base(const json_t *state, const char *id)
     return layer;
 }
 
+/* The next number, and the node's name with it: never that of a node which QEMU has, since that would be
+ * taken for the new one. */
+static json_int_t overlay_number(const struct world *world, json_t *state, char *node, size_t size)
+{
+    json_int_t number = json_integer_value(json_object_get(state, "counter")) + 1;
+
+    for (;; number++) {
+        snprintf(node, size, "qsnap-%lld", (long long)number);
+        if (!world->graph || !graph_node_find(world->graph, node))
+            break;
+    }
+    json_object_set_new(state, "counter", json_integer(number - 1));
+    return number;
+}
+
 const char *overlay_plan(const struct world *world, json_t *state, const char *below_id,
                          struct err *err)
 {
     const json_t *below = state_layer(state, below_id);
-    json_int_t number = json_integer_value(json_object_get(state, "counter")) + 1;
+    char node[32];
+    json_int_t number = overlay_number(world, state, node, sizeof(node));
     bool link = json_is_true(json_object_get(world_file(world, state_str(below, "path")), "link"));
     /* Where a link leads to there is the folder in which the overlay comes to lie. */
     char *path = overlay_path(world, overlay_base(state, below_id),
@@ -124,9 +140,7 @@ const char *overlay_plan(const struct world *world, json_t *state, const char *b
     char *real = overlay_path(world, overlay_base(state, below_id), state_str(below, "real"),
                               number);
     const char *id = NULL;
-    char node[32];
 
-    snprintf(node, sizeof(node), "qsnap-%lld", (long long)number);
     if (strncmp(real, "/dev/", 5) == 0 && strncmp(real, "/dev/shm/", 9) != 0) {
         err_set(err, REASON_UNSUPPORTED_DISK, "'%s' is a device: its overlay would lie in /dev and be "
                 "gone with the next boot; give the disk an image in a folder",

@@ -13,9 +13,6 @@
 #include "policy/state.h"
 #include "policy/vmstate.h"
 
-#define IN_PLACE_NODE_LOAD "qsnap-load"
-#define IN_PLACE_NODE_PRESENT "qsnap-present"
-
 /* One disk that goes from `old` to `new`. */
 struct in_place_disk {
     const struct vm_disk *disk;
@@ -55,15 +52,13 @@ static const char *in_place_open_node(const struct in_place *at, const struct gr
     return NULL;
 }
 
-/* borrowed: a name under which a layer can be opened: its own, unless somebody else has that. */
+/* borrowed: a name under which a layer can be opened: its own, unless somebody else has that or will. */
 static const char *in_place_name(struct in_place *at, const char *id, const json_t *layer)
 {
     const char *own = state_str(layer, "node");
-    json_t *name;
+    bool taken = !own || graph_node_find(at->revert->world->graph, own) || state_list_has(at->names, own);
+    json_t *name = taken ? json_sprintf("qsnap-layer-%s", id) : json_string(own);
 
-    if (own && !graph_node_find(at->revert->world->graph, own))
-        return own;
-    name = json_sprintf("qsnap-layer-%s", id);
     json_array_append_new(at->names, name);
     return json_string_value(name);
 }
@@ -169,7 +164,7 @@ static void in_place_open_disks(struct in_place *at)
 static void in_place_hold(struct in_place *at)
 {
     for (size_t i = 0; i < at->n_disks; i++) {
-        json_t *name = json_sprintf("qsnap-hold-%zu", i), *step;
+        json_t *name = json_sprintf(IN_PLACE_NODE_HOLD "%zu", i), *step;
 
         step = step_command("hold", "qemu", at->disks[i].old, "blockdev-add",
                             json_pack("{s:O, s:s, s:b, s:s}", "node-name", name, "driver", "raw",

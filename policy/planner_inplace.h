@@ -30,6 +30,11 @@
 #define IN_PLACE_JOB_LOAD "qsnap-load"
 #define IN_PLACE_JOB_RETURN "qsnap-return"
 
+/* Nodes that are there as long as a revert in place is under way; the third begins so. */
+#define IN_PLACE_NODE_LOAD "qsnap-load"
+#define IN_PLACE_NODE_PRESENT "qsnap-present"
+#define IN_PLACE_NODE_HOLD "qsnap-hold-"
+
 /* Names of steps that a restart looks for. */
 #define IN_PLACE_SWITCH "drive-switch"
 #define IN_PLACE_LOAD "memory-load"

@@ -45,7 +45,7 @@ static bool in_place_check_memory(const struct revert *revert, struct err *why)
     if (!vmstate_is(revert->memory))
         return in_place_no(why, "its memory was saved as a stream, which only a new process loads: "
                                 "create with memory: vmstate");
-    return in_place_check_status(revert, why) &&
+    return in_place_check_status(revert, why) && world_check_migratable(revert->world, why) &&
            overlay_check_room(revert->world, state_str(revert->memory, "file"),
                               planner_memory_bytes(revert->world), why);
 }
@@ -111,6 +111,9 @@ static bool in_place_check_device(const struct revert *revert, const struct vm_d
                 "another image while it is there", disk->label, type ? type : "none");
     else if (json_is_true(json_object_get(drive, "iothread")))
         err_set(why, REASON_METHOD_UNAVAILABLE, "disk '%s' is served by an iothread", disk->label);
+    else if (graph_disk_by_node(revert->world->graph, disk->g->chain[0].image->name) != disk->g)
+        err_set(why, REASON_METHOD_UNAVAILABLE, "disk '%s' has its image together with another device",
+                disk->label);
     else if (disk->g->filtered)
         err_set(why, REASON_METHOD_UNAVAILABLE, "a filter stands above the image of disk '%s'",
                 disk->label);
@@ -157,8 +160,24 @@ static bool in_place_check_disks(const struct revert *revert, struct err *why)
     return ok;
 }
 
+/* One that could not be closed would be taken for the new one of that name. */
+static bool in_place_check_nodes(const struct revert *revert, struct err *why)
+{
+    static const char *const ours[] = { IN_PLACE_NODE_LOAD, IN_PLACE_NODE_PRESENT, IN_PLACE_NODE_HOLD };
+    const struct graph *graph = revert->world->graph;
+
+    for (size_t i = 0; i < graph->n_nodes; i++)
+        for (size_t k = 0; k < sizeof(ours) / sizeof(ours[0]); k++)
+            if (strncmp(graph->nodes[i].name, ours[k], strlen(ours[k])) == 0) {
+                err_set(why, REASON_METHOD_UNAVAILABLE, "node '%s' is still open: close it with "
+                        "blockdev-del", graph->nodes[i].name);
+                return false;
+            }
+    return true;
+}
+
 bool in_place_possible(const struct revert *revert, struct err *why)
 {
     return in_place_check_memory(revert, why) && in_place_check_machine(revert, why) &&
-           in_place_check_disks(revert, why);
+           in_place_check_disks(revert, why) && in_place_check_nodes(revert, why);
 }

@@ -48,8 +48,18 @@ static bool recover_wait(const struct world *world, json_t *plan)
     return any;
 }
 
+/* A disk is not on a node that is not there.  That is so of all in a QEMU that was started since, which a
+ * proxy that is attached may find. */
+static bool recover_is_needless(const struct world *world, const json_t *undo)
+{
+    const char *from = state_str(json_object_get(undo, "needs"), "node");
+
+    return from && !graph_node_find(world->graph, from);
+}
+
 /* Appends what takes the steps of that name back, the last one first. */
-static void recover_undo(const json_t *old, const char *name, bool lenient, json_t *plan)
+static void recover_undo(const struct world *world, const json_t *old, const char *name, bool lenient,
+                         json_t *plan)
 {
     const json_t *steps = json_object_get(old, "steps");
     json_t *undo;
@@ -61,8 +71,11 @@ static void recover_undo(const json_t *old, const char *name, bool lenient, json
         if (strcmp(state_str(step, "step"), name) != 0)
             continue;
         json_array_foreach(json_object_get(step, "undo"), k, undo) {
-            json_t *copy = json_deep_copy(undo);
+            json_t *copy;
 
+            if (recover_is_needless(world, undo))
+                continue;
+            copy = json_deep_copy(undo);
             plan_add(plan, lenient ? step_lenient(copy) : copy);
         }
     }
@@ -76,10 +89,10 @@ static void recover_memory(const struct world *world, const json_t *old, json_t 
         plan_add(plan, vmstate_dismiss("qemu", IN_PLACE_JOB_LOAD));
         plan_add(plan, vmstate_dismiss("qemu", IN_PLACE_JOB_RETURN));
     } else if (recover_job(world, IN_PLACE_JOB_LOAD)) {
-        recover_undo(old, IN_PLACE_LOAD, false, plan);
+        recover_undo(world, old, IN_PLACE_LOAD, false, plan);
     }
-    recover_undo(old, IN_PLACE_SWITCH, false, plan);
-    recover_undo(old, "memory-keep", true, plan);
+    recover_undo(world, old, IN_PLACE_SWITCH, false, plan);
+    recover_undo(world, old, "memory-keep", true, plan);
 }
 
 bool in_place_recover(const struct world *world, const json_t *old, json_t *plan)
@@ -93,8 +106,8 @@ bool in_place_recover(const struct world *world, const json_t *old, json_t *plan
     if (json_is_true(json_object_get(old, "running")) && strcmp(world_status(world), "running") != 0)
         plan_add(plan, planner_cont());
     for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
-        recover_undo(old, nodes[i], true, plan);
+        recover_undo(world, old, nodes[i], true, plan);
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-        recover_undo(old, files[i], true, plan);
+        recover_undo(world, old, files[i], true, plan);
     return false;
 }

@@ -178,11 +178,13 @@ static bool collect_check_jobs(struct collect *collect)
 
     json_array_foreach(collect->answers[COLLECT_JOBS], i, job) {
         const char *type = state_str(job, "type"), *status = state_str(job, "status");
+        bool ended = !status || strcmp(status, "concluded") == 0;
 
-        if (!type || strcmp(type, "stream") != 0 || jobs_is_internal(state_str(job, "id")))
+        /* Ours never stays, whoever has given his such a name. */
+        if (!type || strcmp(type, "stream") != 0 || (!ended && jobs_is_internal(state_str(job, "id"))))
             continue;
         /* An operation would be refused for it anyway, and it may end right now. */
-        if (collect->daemon->operation || !status || strcmp(status, "concluded") == 0)
+        if (collect->daemon->operation || ended)
             return disks_refuse_job(job, &collect->err);
     }
     return true;

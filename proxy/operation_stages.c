@@ -68,8 +68,10 @@ static bool operation_saved_first(const struct operation *op)
 
 static void operation_stage_failed(struct operation *op, struct err *err)
 {
-    if (op->stage == STAGE_RECOVER)
+    if (op->stage == STAGE_RECOVER) {
         op->daemon->stuck = strdup(err->desc);
+        op->daemon->torn = operation_tears(op);
+    }
     if (op->stage == STAGE_MAIN && operation_saved_first(op)) {
         err_move(&op->failure, err);
         operation_enter(op, op->was_running ? STAGE_GO_ON : STAGE_UNSAVE);
@@ -164,6 +166,8 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
         operation_finish(op, NULL, &mine);
         return;
     default:
+        /* Clients are still there when it is connected to again, and come first. */
+        op->daemon->torn = operation_tears(op);
         operation_lost(op, &mine);
     }
 }

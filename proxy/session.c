@@ -254,13 +254,13 @@ static bool session_destroys(struct daemon *daemon, struct slot *slot, const str
     return true;
 }
 
-/* Would the guest go on with memory that is not that of its disks?  Then the slot is answered. */
+/* Might the guest go on with memory that is not that of its disks, here or elsewhere, or might what tells the
+ * next start how far it was be lost?  Then the slot is answered. */
 static bool session_tears(struct daemon *daemon, struct slot *slot, const struct message *message)
 {
     struct err err = ERR_INIT;
 
-    if (!daemon->torn || (strcmp(message->command, "cont") != 0 &&
-                          command_classify(message->command) != COMMAND_HUMAN))
+    if (!daemon->torn || command_classify(message->command) == COMMAND_PASS)
         return false;
     err_set(&err, REASON_STUCK, "'%s' is refused, as the guest's memory is not that of its disks: end QEMU "
             "and start it again", message->command);

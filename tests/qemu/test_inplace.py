@@ -121,6 +121,13 @@ class AllButLsi(scene.Saved):
         return disk != "lsi"
 
 
+class AllButShared(scene.Saved):
+    """The same of two that share an image."""
+
+    def counts(self, disk):
+        return disk == "d0"
+
+
 def test_each_kind_of_device(t):
     """IDE, from which the guest boots, and what else a device can be given."""
     args = []
@@ -197,6 +204,19 @@ def test_an_iothread_goes_by_respawn_and_says_why(t):
     assert "iothread" in done.stdout and "respawn: " in done.stdout, done.stdout
     clean(p)
     scene.tidy(p)
+
+
+def test_an_image_of_two_devices_goes_by_respawn(t):
+    """Given to one of them, it would still be the old one for the other."""
+    device = "scsi-hd,bus=s1.0,drive=shared,share-rw=on,"
+    p = scene.start(t, style="ide", args=[
+        "-blockdev", f"driver=qcow2,node-name=shared,file.driver=file,file.filename={blank(t, 'blank.qcow2')}",
+        "-device", "lsi53c895a,id=s1", "-device", device + "scsi-id=1,id=a0", "-device", device + "scsi-id=2,id=a1"])
+    create(p, "s1", kind=AllButShared, memory="vmstate", disks=["d0", "a0"])
+    refused(p, "method-unavailable", "snapshot-revert", IN_PLACE, "another device")
+    p.command("snapshot-revert", {"name": "s1", "discard": True}, timeout=30)
+    now = scene.layout(p)
+    harness.equal(now["a0"], now["a1"], "the image of both")
 
 
 def test_another_configuration_goes_by_respawn(t):

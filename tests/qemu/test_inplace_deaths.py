@@ -130,7 +130,8 @@ def test_no_way_back_and_the_guest_is_not_let_go_on(t):
         harness.poll(lambda: "finished nor taken back" in p.qmp.refused(
             "snapshot-create", {"name": "x"}).desc, 30, "it to be stuck")
         harness.equal(scene.status(p), "paused", "state of the guest")
-        for command, args in (("cont", {}), ("human-monitor-command", {"command-line": "cont"})):
+        for command, args in (("cont", {}), ("human-monitor-command", {"command-line": "cont"}),
+                              ("job-dismiss", {"id": "qsnap-load"}), ("migrate", {"uri": "exec:cat >/dev/null"})):
             harness.equal(p.qmp.refused(command, args).reason, "stuck", command)
         p.kill()
         p.start()                       # it is tried again, and cannot be
@@ -166,6 +167,42 @@ def test_attached_and_the_proxy_dies(t):
         harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the recovery to end")
         mark.went_on()
     usable(p, saved)
+    p.stop()
+    q.stop()
+
+
+def test_attached_and_qemu_dies(t):
+    """It is started anew on the images that it had: those of the revert go, and nothing is asked of it that
+    the other one was to do."""
+    q = vm.Qemu(t, oracle.make_disks(t.dir, ("qcow2", "raw")), style="blockdev", name="q")
+    q.start()
+    q.serial.wait_tick(4)
+    q._close_clients()                  # pylint: disable=protected-access
+    p = vm.Attached(t, q.address, options=["--log-level", "debug"])
+    p.serial = q.serial
+    steps = hostile.Steps(p)
+    steps.start()
+    scene.create(p, "s1")
+    p.serial.wait_more(3)
+    active = list(scene.layout(p).values())
+    steps.hold("memory-load")
+    p.qmp.send("snapshot-revert", IN_PLACE)
+    steps.held()
+    q.end_hard()
+    q = vm.Qemu(t, [oracle.Disk(path, fmt, f"d{i}") for i, (path, fmt) in enumerate(active)],
+                style="blockdev", name="q")
+    mark = q.serial.size()
+    q.start(connect=False)
+    steps.go()
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the recovery to end")
+    p._close_clients()                  # pylint: disable=protected-access
+    p.qmp = harness.poll(p._try_client, 10, "the monitor to answer")    # pylint: disable=protected-access
+    harness.poll(lambda: q.serial.boots(mark), 20, "the guest to boot")
+    p.serial.wait_more(3)
+    scene.check_disks(p)
+    p.qemu_pid = lambda: q.process.pid
+    in_place(p, scene.create(p, "s2"))
+    clean(p)
     p.stop()
     q.stop()
 

@@ -154,6 +154,27 @@ def test_a_stream_that_waits_to_be_dismissed(t):
     p.serial.wait_round()
 
 
+def test_a_stream_that_has_a_name_of_ours(t):
+    """It is a client's all the same when it stays."""
+    p = byhand.machine(t)
+    zero, _one = scene.row(p, "zero", "one")
+    base = next(n["node-name"] for n in p.command("query-named-block-nodes", flat=True)
+                if n["file"] == zero.info["disks"][0]["image"] and n["drv"] == "qcow2")
+    mark = scene.Mark(p)
+
+    def depth():
+        return p.command("query-block")[0]["inserted"]["backing_file_depth"]
+    before = depth()
+    p.command("block-stream", {"job-id": "qsnap-mine", "device": "d0", "base-node": base,
+                               "auto-dismiss": False})
+    harness.poll(lambda: depth() < before, 10, "the stream to end")
+    for _ in range(3):
+        error = p.qmp.refused("snapshot-create", {"name": "two"})
+        harness.equal(error.reason, "job-running", error.desc)
+    mark.went_on()
+    p.command("job-dismiss", {"id": "qsnap-mine"})
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test for name, test in list(globals().items())
                           if name.startswith("test_")]))

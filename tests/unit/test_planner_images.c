@@ -215,6 +215,24 @@ static void overlay_is_worked_with_as_the_image_below(void **state)
     json_decref(layer);
 }
 
+/* A node that was left open, or that a client has given such a name, is not taken for the overlay. */
+static void names_of_nodes_that_are_there_are_passed_over(void **state)
+{
+    struct planner_world *world = world_with(WORLD_DRIVES, 1);
+    json_t *plan;
+
+    (void)state;
+    json_array_append_new(world->vm, json_text("{'chain': [{'node': 'qsnap-6', 'drv': 'qcow2',"
+                                               " 'file': '/i/other.qcow2'}]}"));
+    world_graph(world);
+    plan = world_plan(world, planner_create, S2);
+    assert_string_equal(state_str(step_arguments(plan_step(plan, "blockdev-add", 0)), "node-name"), "qsnap-7");
+    assert_string_equal(state_str(step_arguments(plan_step(plan, "blockdev-add", 1)), "node-name"), "qsnap-8");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(plan, "after"), "counter")), 8);
+    json_decref(plan);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +244,7 @@ int main(void)
         cmocka_unit_test(image_is_looked_at_before_its_first_snapshot),
         cmocka_unit_test(shared_image_that_was_written_to_is_noticed),
         cmocka_unit_test(overlay_is_worked_with_as_the_image_below),
+        cmocka_unit_test(names_of_nodes_that_are_there_are_passed_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,14 @@ static struct planner_world *world_saved(enum planner_world_kind kind, int n, co
     return world;
 }
 
+/* QEMU has one more node, that no disk has. */
+static void world_node(struct planner_world *world, const char *name)
+{
+    json_array_append_new(world->vm, json_pack("{s:[{s:s, s:s, s:s}]}", "chain", "node", name, "drv", "qcow2",
+                                               "file", "/i/other.qcow2"));
+    world_graph(world);
+}
+
 static const char *reason_of(const json_t *plan)
 {
     return json_string_value(json_array_get(json_object_get(plan, "reasons"), 0));
@@ -160,6 +168,14 @@ static void layers_that_are_not_open_are_opened(void **state)
     assert_string_equal(state_str(step_arguments(plan_step(plan, "blockdev-add", 1)), "backing"),
                         "qsnap-3");
     json_decref(plan);
+    /* of two that had one name the second gets another */
+    json_object_set_new(state_layer(world->state, "L3"), "node", json_string("mine"));
+    json_object_set_new(state_layer(world->state, "L5"), "node", json_string("mine"));
+    plan = world_plan(world, planner_revert, "{'name': 's2', 'discard': true}");
+    assert_string_equal(state_str(step_arguments(plan_step(plan, "blockdev-add", 0)), "node-name"), "mine");
+    assert_string_equal(state_str(step_arguments(plan_step(plan, "blockdev-add", 2)), "node-name"),
+                        "qsnap-layer-L5");
+    json_decref(plan);
     world_free(world);
 }
 
@@ -215,6 +231,14 @@ static void what_speaks_against_it_is_said(void **state)
                                    " {'name': 'device[0]', 'type': 'child<e1000>'}]");
     assert_not_in_place(world, "devices");
     json_array_clear(world->w.anonymous);
+    world->w.migration = json_text("{'blocked-reasons': ['a folder of the host is mounted']}");
+    assert_not_in_place(world, "is mounted");
+    json_decref(world->w.migration);
+    world->w.migration = NULL;
+    world_node(world, "qsnap-hold-1");
+    assert_not_in_place(world, "'qsnap-hold-1' is still open");
+    json_array_remove(world->vm, json_array_size(world->vm) - 1);
+    world_graph(world);
     world_status_set(world, "internal-error");
     assert_not_in_place(world, "internal-error");
     world_status_set(world, "guest-panicked");
@@ -290,13 +314,16 @@ static void a_second_process_loads_it_too(void **state)
 
 /* ---- interrupted ---- */
 
-/* The steps that settle it, when QEMU lists these jobs. */
-static void assert_settled(const char *jobs, bool again, const char *names)
+/* The steps that settle it, when QEMU lists these jobs; opened: it has the new overlays. */
+static void assert_settled_by(const char *jobs, bool opened, bool again, const char *names)
 {
     struct planner_world *world = world_saved(WORLD_DRIVES, 1, "running");
     json_t *old = world_plan(world, planner_revert, REVERT);
     json_t *journal = json_pack("{s:b, s:O}", "committed", 0, "plan", old), *plan;
     struct err err = ERR_INIT;
+
+    for (size_t i = 0; i < 2 && opened; i++)
+        world_node(world, state_str(step_arguments(plan_step(old, "drive-switch", i)), "value"));
 
     world_status_set(world, "paused");
     json_decref(world->w.jobs);
@@ -309,6 +336,11 @@ static void assert_settled(const char *jobs, bool again, const char *names)
     json_decref(journal);
     json_decref(old);
     world_free(world);
+}
+
+static void assert_settled(const char *jobs, bool again, const char *names)
+{
+    assert_settled_by(jobs, true, again, names);
 }
 
 #define BACK "drive-return drive-return "
@@ -332,6 +364,8 @@ static void jobs_tell_what_is_in_memory(void **state)
                    "job-dismiss job-dismiss " BACK TIDY);
     assert_settled("[{'id': 'qsnap-return', 'status': 'concluded'}]", false,
                    "job-dismiss job-dismiss " BACK TIDY);
+    /* another QEMU than the one that was interrupted, or one that had not come so far */
+    assert_settled_by("[]", false, false, TIDY);
 }
 
 int main(void)
