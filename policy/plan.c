@@ -19,6 +19,17 @@ void plan_set_running(json_t *plan, const char *status)
     json_object_set_new(plan, "running", json_boolean(strcmp(status, "running") == 0));
 }
 
+bool plan_has_step(const json_t *plan, const char *name)
+{
+    json_t *step;
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        if (strcmp(json_string_value(json_object_get(step, "step")), name) == 0)
+            return true;
+    return false;
+}
+
 json_t *plan_add(json_t *plan, json_t *step)
 {
     json_array_append_new(json_object_get(plan, "steps"), step);

@@ -41,6 +41,9 @@ json_t *plan_new(const char *operation, const char *name);
 /* Records whether the guest ran when the plan was made: if so, it runs when all is over. */
 void plan_set_running(json_t *plan, const char *status);
 
+/* Is there a step of that name? */
+bool plan_has_step(const json_t *plan, const char *name);
+
 /* Appends a step (steals it); returns it borrowed. */
 json_t *plan_add(json_t *plan, json_t *step);
 

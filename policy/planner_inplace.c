@@ -272,14 +272,12 @@ static void in_place_sync(struct in_place *at)
 
 static void in_place_stop(struct in_place *at)
 {
-    json_t *step = step_deed("clients-hold", NULL, json_object());
-
     if (at->running)
         in_place_sync(at);
-    step_undo(step, step_deed("clients-release", NULL, json_object()));
-    in_place_add(at, step);
+    in_place_add(at, revert_hold());
     if (at->running) {
-        step = planner_stop();
+        json_t *step = planner_stop();
+
         step_undo(step, planner_cont());
         in_place_add(at, step);
     }

@@ -18,17 +18,6 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 
-static bool recovery_has_step(const json_t *plan, const char *name)
-{
-    json_t *step;
-    size_t i;
-
-    json_array_foreach(json_object_get(plan, "steps"), i, step)
-        if (strcmp(state_str(step, "step"), name) == 0)
-            return true;
-    return false;
-}
-
 /* Jobs of the operation's own steps.  One that was told to end does so at some moment until it is gone,
  * so that where the disks are can only be told behind that.  True: there are some. */
 static bool recovery_end_jobs(struct recovery *recovery)
@@ -165,7 +154,7 @@ static void recovery_adopt(struct recovery *recovery)
 
 void recovery_cancel_migrate(struct recovery *recovery)
 {
-    if (recovery_has_step(recovery->old, "migrate"))
+    if (plan_has_step(recovery->old, "migrate"))
         plan_add(recovery->plan,
                  step_lenient(step_command("migrate-cancel", "qemu", NULL, "migrate_cancel", NULL,
                                            json_pack("{s:s}", "is", "any"))));

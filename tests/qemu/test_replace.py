@@ -10,6 +10,7 @@ import sys
 import hostile
 import scene
 from scene import harness, oracle, qmp, vm
+from test_failures import with_snapshot
 
 REPLACE = {"name": "s1", "discard": True, "method": "replace"}
 EVENTS = ("STOP", "RESUME", "RESET", "SHUTDOWN", "SNAPSHOT_CREATED", "SNAPSHOT_REVERTED")
@@ -180,9 +181,7 @@ def broken(t, p, starts, fault):
 
 def test_a_second_qemu_that_does_not_start(t):
     """The way back may need several tries."""
-    p = hostile.Wrapped(t, oracle.make_disks(t.dir, ("qcow2", "raw")), {"qemu-system-x86_64": BAD}).start()
-    p.serial.wait_tick(4)
-    saved = scene.create(p, "s1")
+    p, saved = with_snapshot(t, BAD, ("qcow2", "raw"))
     for starts, fault in ((1, "exit 3"), (3, "ulimit -v 50000"), (1, "exec /nonexistent/qemu")):
         p.serial.wait_more(2)
         broken(t, p, starts, fault)
@@ -199,9 +198,7 @@ def test_a_second_qemu_that_does_not_start(t):
 
 def test_neither_the_second_nor_the_first_starts(t):
     """The proxy ends, and its next start brings the guest back as it stopped."""
-    p = hostile.Wrapped(t, oracle.make_disks(t.dir, ("qcow2", "raw")), {"qemu-system-x86_64": BAD}).start()
-    p.serial.wait_tick(4)
-    saved = scene.create(p, "s1")
+    p, saved = with_snapshot(t, BAD, ("qcow2", "raw"))
     p.serial.wait_more(3)
     broken(t, p, 99, "exit 3")
     mark = scene.Mark(p)
@@ -231,9 +228,7 @@ def test_neither_the_second_nor_the_first_starts(t):
 
 def test_what_was_kept_is_not_whole(t):
     """Then the VM boots on its disks, as after a power cut."""
-    p = hostile.Wrapped(t, oracle.make_disks(t.dir), {"qemu-system-x86_64": BAD}).start()
-    p.serial.wait_tick(4)
-    scene.create(p, "s1")
+    p, _saved = with_snapshot(t, BAD)
     p.serial.wait_more(3)
     broken(t, p, 99, "exit 3")
     p.qmp.send("snapshot-revert", REPLACE)
@@ -297,9 +292,7 @@ def go_on(p):
 
 def test_save_as_that_fails_then(t):
     """The snapshot that was made first is what the guest comes back from, and goes again."""
-    p = hostile.Wrapped(t, oracle.make_disks(t.dir, ("qcow2", "raw")), {"qemu-system-x86_64": BAD}).start()
-    p.serial.wait_tick(4)
-    saved = scene.create(p, "s1")
+    p, saved = with_snapshot(t, BAD, ("qcow2", "raw"))
     p.serial.wait_more(3)
     broken(t, p, 1, "exit 3")
     mark = scene.Mark(p)

@@ -11,6 +11,7 @@ import hostile
 import plugging
 import scene
 from scene import harness, oracle, vm
+from test_failures import with_snapshot
 from test_replace import BAD, REPLACE, broken, kept, qemus
 
 
@@ -208,9 +209,7 @@ def test_paused_guest_comes_back_usable(t):
 
 def test_save_as_needs_no_way_back_with_another_command_line(t):
     """Its snapshot has what was kept."""
-    p = hostile.Wrapped(t, oracle.make_disks(t.dir), {"qemu-system-x86_64": BAD}).start()
-    p.serial.wait_tick(4)
-    scene.create(p, "s1")
+    p, _saved = with_snapshot(t, BAD)
     p.serial.wait_more(3)
     broken(t, p, 99, "exit 3")
     p.qmp.send("snapshot-revert", {"name": "s1", "save-as": "s2", "method": "replace"})

@@ -2,6 +2,7 @@
 /* planner_delete: what stands in the way of a merge, and of which deletes it does not. */
 #include "tests/unit/planner_world.h"
 
+#include "policy/plan.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 
@@ -20,17 +21,6 @@ static json_t *file_of(struct planner_world *world, const char *path)
 
     json_object_set_new(world->w.files, path, file);
     return file;
-}
-
-static bool plan_has(const json_t *plan, const char *name)
-{
-    json_t *step;
-    size_t i;
-
-    json_array_foreach(json_object_get(plan, "steps"), i, step)
-        if (strcmp(state_str(step, "step"), name) == 0)
-            return true;
-    return false;
 }
 
 /* Not merged: the delete is of the name alone. */
@@ -204,7 +194,7 @@ static void device_has_to_be_large_enough(void **state)
     json_object_set_new(device, "kind", json_string("block"));
     json_object_set_new(device, "capacity", json_integer(1 << 26));
     plan = world_plan(world, planner_delete, S1);       /* just so */
-    assert_true(plan_has(plan, "block-commit"));
+    assert_true(plan_has_step(plan, "block-commit"));
     json_decref(plan);
     json_object_set_new(device, "capacity", json_integer((1 << 26) - 1));
     world_refuse(world, planner_delete, S1, REASON_UNSUPPORTED_DISK);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "policy/plan.h"
 #include "policy/state.h"
 
 /* new: the fake QEMU's view of the world's VM. */
@@ -134,20 +135,9 @@ static void check_undone(const struct sweep *sweep, struct runner_fake *fake)
     json_decref(before);
 }
 
-static bool sweep_has(const json_t *plan, const char *name)
-{
-    json_t *step;
-    size_t i;
-
-    json_array_foreach(json_object_get(plan, "steps"), i, step)
-        if (strcmp(state_str(step, "step"), name) == 0)
-            return true;
-    return false;
-}
-
 static bool sweep_in_place(const json_t *plan)
 {
-    return sweep_has(plan, "drive-switch");
+    return plan_has_step(plan, "drive-switch");
 }
 
 /* A fake host with the trouble that there is to be. */
@@ -161,7 +151,7 @@ static struct runner_fake *sweep_fake(const struct sweep *sweep)
     } else if (strcmp(state_str(sweep->plan, "operation"), "snapshot-revert") == 0) {
         fake->next = fake_new(fake->base, vm_of(sweep->world));
         json_object_set_new(fake->next->vm, "status",
-                            json_string(sweep_has(sweep->plan, "migrate-incoming") ? "inmigrate"
+                            json_string(plan_has_step(sweep->plan, "migrate-incoming") ? "inmigrate"
                                                                                    : "prelaunch"));
     }
     where = sweep->next ? fake->next : fake->qemu;
