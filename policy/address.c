@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "policy/qemuopts.h"
+#include "qmp/alloc.h"
 
 /* Options that QEMU's own addresses have and that make no difference here. */
 static const char *const address_ignored[] = {
@@ -16,10 +17,8 @@ static const char *const address_ignored[] = {
 
 static char *address_dup(const char *text, size_t len)
 {
-    char *copy = strndup(text, len);
+    char *copy = alloc_copy_n(text, len);
 
-    if (!copy)
-        abort();
     return copy;
 }
 

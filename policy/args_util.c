@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmp/alloc.h"
+
 char *args_util_dup(const char *text)
 {
     return text ? args_util_ndup(text, strlen(text)) : NULL;
@@ -30,17 +32,15 @@ char *args_util_format(const char *fmt, ...)
 
     va_start(ap, fmt);
     if (vasprintf(&text, fmt, ap) < 0)
-        abort();
+        alloc_fail();
     va_end(ap);
     return text;
 }
 
 void *args_util_grow(void *old, size_t n, size_t size)
 {
-    void *grown = reallocarray(old, n ? n : 1, size);
+    void *grown = alloc_array(old, n ? n : 1, size);
 
-    if (!grown)
-        abort();
     return grown;
 }
 

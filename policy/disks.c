@@ -7,13 +7,12 @@
 
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 static char *disks_dup(const char *text)
 {
-    char *copy = strdup(text);
+    char *copy = alloc_copy(text);
 
-    if (!copy)
-        abort();
     return copy;
 }
 
@@ -105,9 +104,7 @@ void disks_list(const struct world *world, struct vm_disks *out)
     const struct graph *graph = world->graph;
 
     out->n = 0;
-    out->v = calloc(graph->n_disks + 1, sizeof(*out->v));
-    if (!out->v)
-        abort();
+    out->v = alloc_zeroed(graph->n_disks + 1, sizeof(*out->v));
     for (size_t i = 0; i < graph->n_disks; i++)
         if (graph->disks[i].inserted)
             disks_identify(world, &graph->disks[i], &out->v[out->n++]);
@@ -205,9 +202,7 @@ bool disks_select(const struct world *world, const json_t *names, struct vm_disk
 
     disks_list(world, &all);
     out->n = 0;
-    out->v = calloc(all.n + 1, sizeof(*out->v));
-    if (!out->v)
-        abort();
+    out->v = alloc_zeroed(all.n + 1, sizeof(*out->v));
     if (names)
         ok = disks_select_named(&all, names, out, err);
     else

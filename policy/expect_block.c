@@ -5,6 +5,7 @@
 
 #include "policy/expect_member.h"
 #include "policy/graph.h"
+#include "qmp/alloc.h"
 
 static const json_t *entry_find(const json_t *list, const char *key, const char *name)
 {
@@ -169,10 +170,8 @@ static bool chain_plan_check(const json_t *expect, struct err *why)
 /* Drops what says nothing: "//", "/./", "NAME/../". */
 static char *path_plain(const char *path)
 {
-    char *plain = malloc(strlen(path) + 2), *end = plain;
+    char *plain = alloc_bytes(strlen(path) + 2), *end = plain;
 
-    if (!plain)
-        abort();
     while (*path) {
         size_t n = strcspn(path, "/");
         char *slash;
@@ -306,9 +305,7 @@ enum expect_verdict expect_block_chain(const json_t *expect, const json_t *answe
                       json_object_get(answer, "graph"), why);
     if (!graph)
         return EXPECT_NO;
-    used = calloc(graph->n_disks + 1, sizeof(*used));
-    if (!used)
-        abort();
+    used = alloc_zeroed(graph->n_disks + 1, sizeof(*used));
     for (i = 0; ok && (want = json_array_get(json_object_get(expect, "disks"), i)); i++)
         ok = chain_disk_check(want, graph, used, why);
     if (ok && json_is_true(json_object_get(expect, "only")))

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmp/alloc.h"
 #include "qmp/jstring.h"
 #include "qmp/lexer.h"
 #include "qmp/parse.h"
@@ -133,22 +134,35 @@ static bool member_is(struct span arguments, const char *key, const char *text)
 struct rewrite {
     fdnames_fn *fn;
     void *arg;
-    const char *copied;         /* everything of the old text before this is in out */
-    FILE *out;                  /* NULL while nothing has changed */
-    char *text;
-    size_t len;
+    const char *copied;         /* everything of the old text before this is in text */
+    char *text;                 /* NULL while nothing has changed */
+    size_t len, room;
 };
 
-/* Writes into a string, between whatever quotes it has. */
-static void put_escaped(FILE *out, const char *name)
+static void put(struct rewrite *r, const char *bytes, size_t len)
 {
+    if (r->len + len >= r->room) {
+        r->room = 2 * (r->len + len) + 64;
+        r->text = alloc_again(r->text, r->room);
+    }
+    memcpy(r->text + r->len, bytes, len);
+    r->len += len;
+    r->text[r->len] = '\0';
+}
+
+/* Writes into a string, between whatever quotes it has. */
+static void put_escaped(struct rewrite *r, const char *name)
+{
+    char code[8];
+
     for (; *name; name++) {
         if (*name == '"' || *name == '\'' || *name == '\\')
-            fprintf(out, "\\%c", *name);
+            snprintf(code, sizeof(code), "\\%c", *name);
         else if ((unsigned char)*name < 0x20)
-            fprintf(out, "\\u%04x", (unsigned int)*name);
+            snprintf(code, sizeof(code), "\\u%04x", (unsigned int)*name);
         else
-            putc(*name, out);
+            snprintf(code, sizeof(code), "%c", *name);
+        put(r, code, strlen(code));
     }
 }
 
@@ -158,20 +172,14 @@ static void rewrite_name(struct rewrite *r, const char *from, const char *to)
     /* The bytes around it stand in for the quotes. */
     struct span token = { from - 1, (size_t)(to - from) + 2 };
     size_t size = (size_t)(to - from) + 1;      /* no text becomes longer by being decoded */
-    char *name = malloc(size);
+    char *name = alloc_bytes(size);
     const char *other;
 
-    if (!name)
-        abort();
     jstring_decode(token, name, size);
     other = *name >= '0' && *name <= '9' ? NULL : r->fn(name, r->arg);
     if (other && strcmp(other, name) != 0) {
-        if (!r->out)
-            r->out = open_memstream(&r->text, &r->len);
-        if (!r->out)
-            abort();
-        fwrite(r->copied, 1, (size_t)(from - r->copied), r->out);
-        put_escaped(r->out, other);
+        put(r, r->copied, (size_t)(from - r->copied));
+        put_escaped(r, other);
         r->copied = to;
     }
     free(name);
@@ -240,11 +248,9 @@ char *fdnames_rewrite(const char *command, struct span arguments, fdnames_fn *fn
         for (const struct place *p = first; p < end && strcmp(p->command, command) == 0; p++)
             if (walk_is_at(&w, p))
                 rewrite_value(&r, p->form, value);
-    if (!r.out)
+    if (!r.text)
         return NULL;
-    fwrite(r.copied, 1, (size_t)(arguments.at + arguments.len - r.copied), r.out);
-    if (fclose(r.out) != 0)
-        abort();
+    put(&r, r.copied, (size_t)(arguments.at + arguments.len - r.copied));
     *len = r.len;
     return r.text;
 }

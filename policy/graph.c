@@ -6,6 +6,7 @@
 
 #include "policy/graph_nodes.h"
 #include "policy/reason.h"
+#include "qmp/alloc.h"
 
 #define BLOCKS "query-block"
 #define PERIPHERAL "/machine/peripheral/"
@@ -81,9 +82,7 @@ static bool chain_fill(struct graph_disk *disk, struct err *err)
             err_name(err, "node", node->name);
             return false;
         }
-        more = reallocarray(disk->chain, disk->n_chain + 1, sizeof(*more));
-        if (!more)
-            abort();
+        more = alloc_array(disk->chain, disk->n_chain + 1, sizeof(*more));
         disk->chain = more;
         link_fill(&more[disk->n_chain++], image, filtered);
         node = graph_child_find(image, "backing");
@@ -165,9 +164,7 @@ static bool disks_read(struct graph *graph, struct err *err)
 {
     const json_t *blocks = json_object_get(graph->answers, "blocks");
 
-    graph->disks = calloc(json_array_size(blocks) + 1, sizeof(*graph->disks));
-    if (!graph->disks)
-        abort();
+    graph->disks = alloc_zeroed(json_array_size(blocks) + 1, sizeof(*graph->disks));
     for (size_t i = 0; i < json_array_size(blocks); i++) {
         graph->n_disks = i + 1;
         if (!disk_read(graph, &graph->disks[i], json_array_get(blocks, i), err))
@@ -187,9 +184,7 @@ struct graph *graph_new(const json_t *named_nodes, const json_t *blocks,
                 "QEMU's answers about its block nodes have the wrong type");
         return NULL;
     }
-    graph = calloc(1, sizeof(*graph));
-    if (!graph)
-        abort();
+    graph = alloc_zeroed(1, sizeof(*graph));
     graph->answers = json_object();
     json_object_set_new(graph->answers, "nodes", json_deep_copy(named_nodes));
     json_object_set_new(graph->answers, "blocks", json_deep_copy(blocks));

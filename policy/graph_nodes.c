@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "policy/reason.h"
+#include "qmp/alloc.h"
 
 #define NAMED "query-named-block-nodes"
 #define DEBUG "x-debug-query-block-graph"
@@ -79,9 +80,7 @@ static bool nodes_take(struct graph *graph, struct err *err)
     json_t *index = json_object();
 
     json_object_set_new(graph->answers, "index", index);
-    graph->nodes = calloc(json_array_size(named) + 1, sizeof(*graph->nodes));
-    if (!graph->nodes)
-        abort();
+    graph->nodes = alloc_zeroed(json_array_size(named) + 1, sizeof(*graph->nodes));
     for (size_t i = 0; i < json_array_size(named); i++) {
         struct graph_node *node = &graph->nodes[i];
 
@@ -109,9 +108,7 @@ static bool child_add(struct graph_node *parent, const char *role, struct graph_
         err_name(err, "node", parent->name);
         return false;
     }
-    more = reallocarray(parent->children, parent->n_children + 1, sizeof(*more));
-    if (!more)
-        abort();
+    more = alloc_array(parent->children, parent->n_children + 1, sizeof(*more));
     parent->children = more;
     more[parent->n_children++] = (struct graph_child){ .role = role, .node = child };
     child->parents++;
@@ -275,11 +272,9 @@ static bool height_measure(const struct graph *graph, const struct graph_node *n
 
 static bool depth_check(const struct graph *graph, struct err *err)
 {
-    int *height = calloc(graph->n_nodes + 1, sizeof(*height));
+    int *height = alloc_zeroed(graph->n_nodes + 1, sizeof(*height));
     bool ok = true;
 
-    if (!height)
-        abort();
     for (size_t i = 0; ok && i < graph->n_nodes; i++)
         ok = height_measure(graph, &graph->nodes[i], height, 1, err);
     free(height);

@@ -5,14 +5,11 @@
 #include <string.h>
 
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 static char *merge_dup(const char *text)
 {
-    char *copy = text ? strdup(text) : NULL;
-
-    if (text && !copy)
-        abort();
-    return copy;
+    return text ? alloc_copy(text) : NULL;
 }
 
 static bool merge_is(const json_t *layer, const char *mark)

@@ -7,6 +7,7 @@
 #include "policy/observe_internal.h"
 #include "policy/overlay.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 bool observe_leads(const struct world *world, const struct graph_link *link, bool below)
 {
@@ -83,12 +84,10 @@ static void observe_add_overlay(struct observe *observe, const struct vm_disk *d
                                 const struct graph_link *link, size_t level)
 {
     json_t *record = state_disk(observe->state, disk->key);
-    char *below = strdup(state_str(record, "active"));
+    char *below = alloc_copy(state_str(record, "active"));
     const char *node = link->image->name[0] != '#' ? link->image->name : NULL;
     json_t *layer;
 
-    if (!below)
-        abort();
     layer = json_pack("{s:s, s:O, s:s, s:s, s:s*, s:I, s:b, s:O*}", "path", link->file, "real",
                       json_object_get(world_file(observe->world, link->file), "real"), "format",
                       link->image->driver, "parent", below, "node", node, "size",
@@ -125,9 +124,8 @@ static void observe_damage(struct observe *observe, const char *into, const char
     char *text;
     size_t i;
 
-    if (asprintf(&text, "A block-commit that a client ran has written into '%s', which the snapshot "
-                 "stands on: it can only be deleted", real) < 0)
-        abort();
+    text = alloc_print("A block-commit that a client ran has written into '%s', which the snapshot "
+                       "stands on: it can only be deleted", real);
     json_array_foreach(json_object_get(observe->state, "snapshots"), i, snapshot)
         json_object_foreach(json_object_get(snapshot, "disks"), key, layer) {
             json_t *chain = state_chain(observe->state, json_string_value(layer), true);
@@ -262,12 +260,10 @@ bool observe_chain(struct observe *observe, const struct vm_disk *disk)
 {
     json_t *chain = state_chain(observe->state,
                                 state_str(state_disk(observe->state, disk->key), "active"), true);
-    size_t *at = calloc(disk->g->n_chain + 1, sizeof(*at));
+    size_t *at = alloc_zeroed(disk->g->n_chain + 1, sizeof(*at));
     size_t extra;
     bool ok;
 
-    if (!at)
-        abort();
     extra = observe_places(observe, disk, chain, at);
     ok = extra != SIZE_MAX && observe_close_gaps(observe, disk, chain, at, extra) &&
          observe_add_overlays(observe, disk, extra);

@@ -9,6 +9,7 @@
 #include "policy/observe_internal.h"
 #include "policy/planner_steps.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 /* Room for the number that makes a name one of its own. */
 #define OBSERVE_NAME_MAX (NAME_MAX_LEN - 8)
@@ -36,9 +37,7 @@ static char *observe_name(const json_t *state, const char *wanted)
     snprintf(name, sizeof(name), "%s", n > 0 ? plain : "observed");
     for (int number = 2; state_snapshot(state, name); number++)
         snprintf(name, sizeof(name), "%s-%d", n > 0 ? plain : "observed", number);
-    copy = strdup(name);
-    if (!copy)
-        abort();
+    copy = alloc_copy(name);
     return copy;
 }
 

@@ -8,6 +8,7 @@
 #include "policy/plan.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 /* An empty qcow2 image has a header, a refcount table and block and an L1 table of 8 bytes for each
  * 512 MiB: this is enough for 64 TiB. */
@@ -36,13 +37,9 @@ static char *overlay_path(const struct world *world, const json_t *base, const c
     int stem = dot && dot != file ? (int)(dot - file) : (int)strlen(file);
     int folder = below_slash ? (int)(below_slash + 1 - below) : 0;
     char vm[40];
-    char *path;
 
     overlay_vm_word(world->vm, vm, sizeof(vm));
-    if (asprintf(&path, "%.*s%.*s.%s-%lld.qcow2", folder, below, stem, file, vm,
-                 (long long)number) < 0)
-        abort();
-    return path;
+    return alloc_print("%.*s%.*s.%s-%lld.qcow2", folder, below, stem, file, vm, (long long)number);
 }
 
 bool overlay_check_room(const struct world *world, const char *path, json_int_t bytes,
@@ -91,13 +88,10 @@ char *overlay_resolve(const char *opened, const char *header)
 {
     const char *slash = strrchr(opened, '/');
     int folder = slash && header[0] != '/' ? (int)(slash + 1 - opened) : 0;
-    char *path = NULL;
 
     if (!header[0] || overlay_has_protocol(header) || overlay_has_protocol(opened))
         return NULL;
-    if (asprintf(&path, "%.*s%s", folder, opened, header) < 0)
-        abort();
-    return path;
+    return alloc_print("%.*s%s", folder, opened, header);
 }
 
 /* The lowest layer of a chain that is not foreign: the image that the command line names. */

@@ -17,6 +17,7 @@
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 static bool create_check_name(const json_t *state, const char *name, struct err *err)
 {
@@ -225,9 +226,8 @@ static json_t *create_plan(struct create *create, const json_t *state, const jso
 {
     json_int_t number = json_integer_value(json_object_get(state, "counter"));
 
-    if (asprintf(&create->memory_file, "%s/%s-%lld.mem", create->world->memory_dir, create->name,
-                 (long long)number + 1) < 0)
-        abort();
+    create->memory_file = alloc_print("%s/%s-%lld.mem", create->world->memory_dir, create->name,
+                                      (long long)number + 1);
     create->running = strcmp(world_status(create->world), "running") == 0;
     if (!create_check(create, state, request, err) || !create_overlays(create, request, err))
         return NULL;

@@ -10,6 +10,7 @@
 #include "policy/planner_layers.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 /* Of the records that one plan may hold, together. */
 #define DELETE_RECORDS_BYTES ((size_t)16 << 20)
@@ -243,10 +244,8 @@ static bool delete_find_next(struct delete *delete, const struct vm_disk *disk, 
         /* A branch of a disk that the VM does not have has to wait until it does. */
         own = own && (disk || at.root_node);
         if ((own || !delete->own_only) && delete_check_merge(delete, &at, state, err)) {
-            delete->merges = realloc(delete->merges,
-                                     (delete->n_merges + 1) * sizeof(*delete->merges));
-            if (!delete->merges)
-                abort();
+            delete->merges = alloc_again(delete->merges,
+                                         (delete->n_merges + 1) * sizeof(*delete->merges));
             delete->merges[delete->n_merges++] = at;
             delete_note_bytes(delete, &at.merge);
             merge_apply(state, &at.merge);

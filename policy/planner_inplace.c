@@ -12,6 +12,7 @@
 #include "policy/planner_steps.h"
 #include "policy/state.h"
 #include "policy/vmstate.h"
+#include "qmp/alloc.h"
 
 /* One disk that goes from `old` to `new`. */
 struct in_place_disk {
@@ -329,8 +330,7 @@ static void in_place_files(struct in_place *at)
     const struct world *world = at->revert->world;
     long long number = (long long)json_integer_value(json_object_get(at->revert->after, "counter"));
 
-    if (asprintf(&at->present_file, "%s/present-%lld.tmp", world->memory_dir, number + 1) < 0)
-        abort();
+    at->present_file = alloc_print("%s/present-%lld.tmp", world->memory_dir, number + 1);
     at->load_file = json_string_value(at->revert->scratch);
     at->present_bytes = planner_ram_bytes(world);
     at->running = strcmp(world_status(world), "running") == 0;
@@ -342,9 +342,7 @@ bool in_place_plan(struct revert *revert, struct err *err)
     size_t n = json_object_size(json_object_get(revert->snapshot, "disks"));
     bool ok;
 
-    at.disks = calloc(n + 1, sizeof(*at.disks));
-    if (!at.disks)
-        abort();
+    at.disks = alloc_zeroed(n + 1, sizeof(*at.disks));
     in_place_files(&at);
     disks_list(revert->world, &at.all);
     plan_add(revert->plan, step_deed("memory-check", state_str(revert->memory, "file"),

@@ -6,19 +6,18 @@
 
 #include "policy/plan.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 char **planner_late_rewrite(const struct world *world, const struct args *args, const json_t *state,
                             const json_t *actives, enum layers_start start, json_t **late,
                             struct err *err)
 {
     char *folder = world_dirname(world->memory_dir);
-    char *prefix = NULL;
-    char **argv;
+    char *prefix, **argv;
 
     /* Short, since a socket's path has 107 bytes at most; another for each process, as the one that
      * runs believes its own sockets to be there still, and removes them when it ends by itself. */
-    if (asprintf(&prefix, "%s/late-%llx-", folder, world->now & 0xffffffffffLL) < 0)
-        abort();
+    prefix = alloc_print("%s/late-%llx-", folder, world->now & 0xffffffffffLL);
     argv = layers_rewrite(args, state, actives, start, prefix, late, err);
     free(prefix);
     free(folder);

@@ -10,6 +10,7 @@
 #include "policy/plan.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 /* layers: room for the chain; the strings are the record's. */
 static void layers_fill(const json_t *state, const json_t *chain, struct layer_arg *layers)
@@ -28,19 +29,15 @@ static void layers_fill(const json_t *state, const json_t *chain, struct layer_a
 
 static struct disk_rewrite *layers_disks(const json_t *state, const json_t *actives)
 {
-    struct disk_rewrite *disks = calloc(json_object_size(actives) + 1, sizeof(*disks));
+    struct disk_rewrite *disks = alloc_zeroed(json_object_size(actives) + 1, sizeof(*disks));
     size_t n = 0;
     const char *key;
     json_t *active;
 
-    if (!disks)
-        abort();
     json_object_foreach((json_t *)actives, key, active) {
         json_t *chain = state_chain(state, json_string_value(active), false);
-        struct layer_arg *layers = calloc(json_array_size(chain) + 1, sizeof(*layers));
+        struct layer_arg *layers = alloc_zeroed(json_array_size(chain) + 1, sizeof(*layers));
 
-        if (!layers)
-            abort();
         layers_fill(state, chain, layers);
         disks[n].key = key;
         disks[n].layers = layers;
@@ -176,9 +173,7 @@ static char *layers_opened(const json_t *state, const json_t *chain, size_t i, c
     if (upper && !named && (drive || state_str(upper, "backing")))
         opened = overlay_resolve(above, overlay_header(upper, layer));
     if (!opened)
-        opened = strdup(state_str(layer, "path"));
-    if (!opened)
-        abort();
+        opened = alloc_copy(state_str(layer, "path"));
     return opened;
 }
 

@@ -28,6 +28,7 @@
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 static bool replace_running(const struct revert *revert)
 {
@@ -53,9 +54,8 @@ static json_t *replace_memory(const struct revert *revert)
     if (replace_is_saved(revert))
         return saved ? json_deep_copy(json_object_get(saved, "memory"))
                      : json_pack("{s:s}", "file", revert->save_as);
-    if (asprintf(&file, "%s/.present-%lld.mem", revert->world->memory_dir,
-                 (long long)json_integer_value(json_object_get(revert->state, "counter"))) < 0)
-        abort();
+    file = alloc_print("%s/.present-%lld.mem", revert->world->memory_dir,
+                       (long long)json_integer_value(json_object_get(revert->state, "counter")));
     memory = json_pack("{s:s}", "file", file);
     free(file);
     return memory;

@@ -13,6 +13,7 @@
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 bool revert_check_unplugged(const struct revert *revert, struct err *err)
 {
@@ -86,11 +87,9 @@ static struct args *revert_user_args(const struct revert *revert, struct err *er
 {
     const json_t *list = json_object_get(revert->snapshot, "args");
     size_t n = json_array_size(list);
-    char **argv = calloc(n + 1, sizeof(*argv));
+    char **argv = alloc_zeroed(n + 1, sizeof(*argv));
     struct args *args = NULL;
 
-    if (!argv)
-        abort();
     for (size_t i = 0; i < n; i++)
         argv[i] = (char *)json_string_value(json_array_get(list, i));
     if (n > 0)

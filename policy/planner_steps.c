@@ -10,6 +10,7 @@
 #include "policy/fit.h"
 #include "policy/plan.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 /* Faster than any disk, and small enough for a size_t of 32 bits and a double of QEMU's. */
 #define PLANNER_BANDWIDTH ((json_int_t)1 << 40)
@@ -208,11 +209,9 @@ static int planner_compare_ids(const void *a, const void *b)
 json_t *planner_device_ids(const struct world *world)
 {
     size_t most = json_object_size(world->devices) + json_array_size(world->anonymous), n = 0, i;
-    const char **ids = calloc(most + 1, sizeof(*ids)), *id;
+    const char **ids = alloc_zeroed(most + 1, sizeof(*ids)), *id;
     json_t *list = json_array(), *there;
 
-    if (!ids)
-        abort();
     json_object_foreach(world->devices, id, there)
         ids[n++] = id;
     json_array_foreach(world->anonymous, i, there) {

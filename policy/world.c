@@ -8,6 +8,7 @@
 #include "policy/config_args.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 const json_t *world_file(const struct world *world, const char *path)
 {
@@ -65,9 +66,7 @@ void world_take_config(struct world *world, const json_t *config)
 
     if (world->args && json_array_size(now) > 0) {
         world->args_now = config_args(world->args, now, world_is_typed(world->version), true, &err);
-        world->args_now_disks = calloc(1, sizeof(*world->args_now_disks));
-        if (!world->args_now_disks)
-            abort();
+        world->args_now_disks = alloc_zeroed(1, sizeof(*world->args_now_disks));
         if (args_disks_find(world->args_now, world->args_now_disks, &err)) {
             world->args_disks = world->args_now_disks;
         } else {
@@ -123,9 +122,8 @@ bool world_check_migratable(const struct world *world, struct err *err)
 char *world_dirname(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char *dir = !slash ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
 
-    if (!dir)
-        abort();
-    return dir;
+    if (!slash)
+        return alloc_copy(".");
+    return alloc_copy_n(path, slash == path ? 1 : (size_t)(slash - path));
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmp/alloc.h"
 #include "qmp/splice.h"
 
 /* new: QEMU writes DEL as an escape (qobject/json-writer.c), jansson does not. */
@@ -15,9 +16,7 @@ static char *answer_escape_del(const char *text)
 
     for (const char *p = text; *p; p++)
         n += *p == '\x7f';
-    out = malloc(len + 5 * n + 1);
-    if (!out)
-        abort();
+    out = alloc_bytes(len + 5 * n + 1);
     for (n = 0; *text; text++) {
         if (*text == '\x7f')
             n = (size_t)(stpcpy(out + n, "\\u007F") - out);
@@ -46,13 +45,10 @@ static char *answer_dump(json_t *value)
 
 char *answer_line(json_t *value, size_t *len)
 {
-    char *text = answer_dump(value), *line;
-    int n = asprintf(&line, "%s\r\n", text);
+    char *text = answer_dump(value), *line = alloc_print("%s\r\n", text);
 
     free(text);
-    if (n < 0)
-        abort();
-    *len = (size_t)n;
+    *len = strlen(line);
     return line;
 }
 
@@ -60,11 +56,9 @@ void answer_return_text(struct slot *slot, const char *value, size_t len)
 {
     size_t id_len = 0, size;
     char *id = slot->id.at ? splice_id(slot->id, &id_len) : NULL;
-    char *line = malloc(len + id_len + 64);
+    char *line = alloc_bytes(len + id_len + 64);
     char *p = line;
 
-    if (!line)
-        abort();
     p = mempcpy(p, "{\"return\": ", 11);
     p = mempcpy(p, value, len);
     if (id) {
@@ -88,15 +82,13 @@ void answer_return(struct slot *slot, json_t *value)
 
 void answer_error(struct slot *slot, struct err *err)
 {
-    char *text = answer_dump(err_to_json(err)), *line;
+    char *text = answer_dump(err_to_json(err));
     size_t id_len;
     char *id = slot->id.at ? splice_id(slot->id, &id_len) : NULL;
-    int n = id ? asprintf(&line, "{\"id\": %s, \"error\": %s}\r\n", id, text)
-               : asprintf(&line, "{\"error\": %s}\r\n", text);
+    char *line = id ? alloc_print("{\"id\": %s, \"error\": %s}\r\n", id, text)
+                    : alloc_print("{\"error\": %s}\r\n", text);
 
-    if (n < 0)
-        abort();
-    slot_answer(slot, line, (size_t)n);
+    slot_answer(slot, line, strlen(line));
     free(line);
     free(id);
     free(text);

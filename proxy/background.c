@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "proxy/log.h"
 #include "proxy/store.h"
 
 static int background_pipe = -1;        /* to the process that waits */
@@ -18,11 +20,11 @@ void background_fork(void)
     char status = 1;
     pid_t pid;
 
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        abort();
-    pid = fork();
-    if (pid < 0)
-        abort();
+    pid = pipe2(ends, O_CLOEXEC) == 0 ? fork() : -1;
+    if (pid < 0) {
+        log_error("cannot go into the background: %s", strerror(errno));
+        _exit(1);
+    }
     if (pid > 0) {
         ssize_t n;
 

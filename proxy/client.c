@@ -10,6 +10,7 @@
 
 #include "proxy/client_internal.h"
 #include "proxy/log.h"
+#include "qmp/alloc.h"
 #include "qmp/pretty.h"
 
 /* Messages of one client that are taken, or bytes of answers, before others have their turn. */
@@ -281,12 +282,10 @@ static int client_prepare_fd(int fd)
 struct client *client_new(struct event_base *base, int fd, int fd_out, struct client_limits *limits,
                           const struct client_ops *ops, void *arg)
 {
-    struct client *client = calloc(1, sizeof(*client));
+    struct client *client = alloc_zeroed(1, sizeof(*client));
     int type;
     socklen_t len = sizeof(type);
 
-    if (!client)
-        abort();
     client->fd = fd;
     client->fd_out = fd_out;
     client->flags = client_prepare_fd(fd);

@@ -7,6 +7,7 @@
 #include "policy/expect.h"
 #include "policy/state.h"
 #include "policy/world.h"
+#include "qmp/alloc.h"
 
 static const char *const drive_properties[] = {
     "type", "iothread", "iothread-vq-mapping", "parent_bus",
@@ -91,10 +92,8 @@ static size_t drive_questions(const struct drive_question *first, const char *qd
                                      : json_sprintf("%s/%s", EXPECT_DEVICES, qdev);
 
     for (size_t i = 0; i < n; i++) {
-        struct drive_question *question = malloc(sizeof(*question));
+        struct drive_question *question = alloc_bytes(sizeof(*question));
 
-        if (!question)
-            abort();
         *question = *first;
         question->property = drive_properties[i];
         drive_ask(question, json_string_value(path));

@@ -7,6 +7,7 @@
 
 #include "policy/config.h"
 #include "policy/expect.h"
+#include "qmp/alloc.h"
 
 /* Freed by its answer. */
 struct place {
@@ -37,10 +38,8 @@ static void place_cb(void *arg, enum link_answer answer, const char *text, size_
 static struct place *place_new(const char *id, const char *property)
 {
     size_t size = strlen(id) + 1;
-    struct place *place = malloc(sizeof(*place) + size);
+    struct place *place = alloc_bytes(sizeof(*place) + size);
 
-    if (!place)
-        abort();
     memcpy(place->id, id, size);
     place->property = property;
     return place;

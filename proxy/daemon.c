@@ -13,10 +13,12 @@
 #include "proxy/launch.h"
 #include "proxy/leftovers.h"
 #include "proxy/log.h"
+#include "proxy/loop.h"
 #include "proxy/observer.h"
 #include "proxy/operation.h"
 #include "proxy/process.h"
 #include "proxy/session.h"
+#include "qmp/alloc.h"
 
 /* Descriptors for all but clients. */
 #define DAEMON_FILES 256
@@ -91,7 +93,7 @@ static void daemon_vm_ready(void *arg)
     struct daemon *daemon = arg;
 
     free(daemon->greeting);
-    daemon->greeting = strdup(link_greeting(vm_main(daemon->vm)));
+    daemon->greeting = alloc_copy(link_greeting(vm_main(daemon->vm)));
     daemon->has_oob = link_has_oob(vm_main(daemon->vm));
     daemon->ready = true;
     session_greet_all(daemon);
@@ -205,13 +207,7 @@ static void daemon_signals(struct daemon *daemon)
 
 void daemon_init(struct daemon *daemon)
 {
-    struct event_config *config = event_config_new();
-
-    event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
-    daemon->base = event_base_new_with_config(config);
-    event_config_free(config);
-    if (!daemon->base)
-        abort();
+    daemon->base = loop_new();
     process_allow_files(daemon->options.max_clients + DAEMON_FILES);
     LIST_INIT(&daemon->limits.clients);
     daemon->limits.max_clients = daemon->options.max_clients;

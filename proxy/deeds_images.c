@@ -16,6 +16,7 @@
 #include "policy/state.h"
 #include "proxy/deeds_internal.h"
 #include "proxy/durable.h"
+#include "qmp/alloc.h"
 
 extern char **environ;
 
@@ -60,8 +61,8 @@ static bool image_check(const json_t *args, int fd, struct err *err)
 {
     const json_t *size = json_object_get(args, "size");
     struct qcow2_header header;
-    char *head = malloc(QCOW2_HEAD_BYTES);
-    ssize_t n = head ? pread(fd, head, QCOW2_HEAD_BYTES, 0) : -1;
+    char *head = alloc_bytes(QCOW2_HEAD_BYTES);
+    ssize_t n = pread(fd, head, QCOW2_HEAD_BYTES, 0);
     bool ok = n >= 0 && qcow2_parse(head, (size_t)n, &header, err);
 
     free(head);

@@ -14,6 +14,7 @@
 #include "policy/state.h"
 #include "proxy/deeds_internal.h"
 #include "proxy/durable.h"
+#include "qmp/alloc.h"
 
 bool deed_memory_create(const json_t *args, json_t **result, struct err *err)
 {
@@ -31,11 +32,11 @@ static bool deed_sum(int fd, const char *path, json_int_t *size, char sum[17], s
 {
     XXH3_state_t *state = XXH3_createState();
     size_t chunk = 1 << 20;
-    char *data = malloc(chunk);
+    char *data = alloc_bytes(chunk);
     ssize_t n = -1;
 
-    if (!state || !data)
-        abort();
+    if (!state)
+        alloc_fail();
     XXH3_64bits_reset(state);
     *size = 0;
     for (;;) {
@@ -60,13 +61,11 @@ static bool memory_check_tag(const json_t *args, int fd, struct err *err)
 {
     const char *tag = state_str(args, "tag"), *path = state_str(args, "file");
     struct qcow2_header header;
-    char *data = malloc(QCOW2_HEAD_BYTES);
+    char *data = alloc_bytes(QCOW2_HEAD_BYTES);
     struct err why = ERR_INIT;
     bool ok = !tag;
     ssize_t n;
 
-    if (!data)
-        abort();
     n = tag ? pread(fd, data, QCOW2_HEAD_BYTES, 0) : 0;
     if (tag && n >= 0 && qcow2_parse(data, (size_t)n, &header, &why)) {
         n = pread(fd, data, QCOW2_HEAD_BYTES, (off_t)header.snapshots_offset);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "policy/reason.h"
+#include "qmp/alloc.h"
 
 /* A state file that is larger than this is none of ours. */
 #define DURABLE_READ_MAX (64u << 20)
@@ -103,9 +104,7 @@ static char *durable_read_all(int fd, size_t *len)
         errno = EFBIG;
         return NULL;
     }
-    data = malloc((size_t)st.st_size + 1);
-    if (!data)
-        abort();
+    data = alloc_bytes((size_t)st.st_size + 1);
     while (have < (size_t)st.st_size) {
         ssize_t n = read(fd, data + have, (size_t)st.st_size - have);
 
@@ -176,9 +175,7 @@ int durable_open_parent(const char *path, const char **base)
     int fd;
 
     *base = slash ? slash + 1 : path;
-    dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-    if (!dir)
-        abort();
+    dir = slash ? alloc_copy_n(path, slash == path ? 1 : (size_t)(slash - path)) : alloc_copy(".");
     fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     free(dir);
     return fd;

@@ -13,6 +13,7 @@
 #include "proxy/leftovers.h"
 #include "proxy/log.h"
 #include "proxy/observer.h"
+#include "qmp/alloc.h"
 #include "qmp/schema.h"
 #include "qmp/splice.h"
 
@@ -117,9 +118,7 @@ struct intercept *intercept_new(struct daemon *daemon, const struct message *mes
     overlays = intercept_overlays(message);
     if (!intercept_choose(message, &kind) && !left && !renamed && !overlays)
         return NULL;
-    intercept = calloc(1, sizeof(*intercept));
-    if (!intercept)
-        abort();
+    intercept = alloc_zeroed(1, sizeof(*intercept));
     intercept->daemon = daemon;
     intercept->kind = overlays ? INTERCEPT_SNAPSHOT : kind;
     intercept->overlays = overlays;
@@ -127,10 +126,8 @@ struct intercept *intercept_new(struct daemon *daemon, const struct message *mes
     if (kind == INTERCEPT_CONFIG)
         intercept->command = intercept_command(message);
     if (left) {
-        intercept->name = strdup(message->command);
+        intercept->name = alloc_copy(message->command);
         intercept->arguments = message->arguments.at ? span_dup(message->arguments) : NULL;
-        if (!intercept->name)
-            abort();
     }
     return intercept;
 }

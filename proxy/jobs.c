@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "proxy/daemon.h"
+#include "qmp/alloc.h"
 
 enum job_state { JOB_CREATED, JOB_RUNNING, JOB_CONCLUDED, JOB_NULL, JOB__COUNT };
 
@@ -34,10 +35,8 @@ struct jobs {
 
 static char *job_dup(const char *text)
 {
-    char *copy = strdup(text);
+    char *copy = alloc_copy(text);
 
-    if (!copy)
-        abort();
     return copy;
 }
 
@@ -60,10 +59,8 @@ static void job_free(struct job *job)
 
 struct jobs *jobs_new(struct daemon *daemon)
 {
-    struct jobs *jobs = calloc(1, sizeof(*jobs));
+    struct jobs *jobs = alloc_zeroed(1, sizeof(*jobs));
 
-    if (!jobs)
-        abort();
     jobs->daemon = daemon;
     LIST_INIT(&jobs->list);
     return jobs;
@@ -99,9 +96,7 @@ struct job *jobs_add(struct jobs *jobs, const char *id, const char *type, struct
         err_set(err, NULL, "Job ID '%s' already in use", id);
         return NULL;
     }
-    job = calloc(1, sizeof(*job));
-    if (!job)
-        abort();
+    job = alloc_zeroed(1, sizeof(*job));
     snprintf(made, sizeof(made), "%s-%u", type, ++jobs->number);
     job->jobs = jobs;
     job->id = job_dup(id ? id : made);

@@ -8,6 +8,7 @@
 
 #include "policy/fdnames.h"
 #include "proxy/log.h"
+#include "qmp/alloc.h"
 
 /* Behind a name that another client has as well, then a number. */
 #define LEFTOVERS_SUFFIX ".qmp-proxy-"
@@ -70,19 +71,14 @@ static struct fd_name *fd_name_upstream(struct leftovers *leftovers, const char 
 static struct fd_name *fd_name_add(struct leftovers *leftovers, const struct client *client,
                                    const char *name)
 {
-    struct fd_name *entry = calloc(1, sizeof(*entry));
+    struct fd_name *entry = alloc_zeroed(1, sizeof(*entry));
 
-    if (!entry)
-        abort();
-    entry->name = strdup(name);
-    entry->upstream = strdup(name);
-    if (!entry->name || !entry->upstream)
-        abort();
+    entry->name = alloc_copy(name);
+    entry->upstream = alloc_copy(name);
     /* A client may give a name that looks like one of ours. */
     while (fd_name_upstream(leftovers, entry->upstream)) {
         free(entry->upstream);
-        if (asprintf(&entry->upstream, "%s" LEFTOVERS_SUFFIX "%u", name, ++leftovers->count) < 0)
-            abort();
+        entry->upstream = alloc_print("%s" LEFTOVERS_SUFFIX "%u", name, ++leftovers->count);
     }
     entry->owner = client;
     TAILQ_INSERT_HEAD(&leftovers->names, entry, next);
@@ -112,8 +108,7 @@ static const char *leftovers_rename_cb(const char *name, void *arg)
         return NULL;
     /* Another client's: one that QEMU has not, so that it says the right thing. */
     free(renaming->unknown);
-    if (asprintf(&renaming->unknown, "%s" LEFTOVERS_SUFFIX "0", name) < 0)
-        abort();
+    renaming->unknown = alloc_print("%s" LEFTOVERS_SUFFIX "0", name);
     return renaming->unknown;
 }
 
@@ -169,12 +164,10 @@ void leftovers_done(struct leftovers *leftovers, const char *command, struct spa
 char *leftovers_restore(const char *text, size_t len, size_t *out_len)
 {
     static const size_t mark_len = sizeof(LEFTOVERS_SUFFIX) - 1;
-    char *out = malloc(len + 1);
+    char *out = alloc_bytes(len + 1);
     const char *end = text + len, *at = text;
     size_t n = 0;
 
-    if (!out)
-        abort();
     while (at < end) {
         if ((size_t)(end - at) > mark_len && memcmp(at, LEFTOVERS_SUFFIX, mark_len) == 0 &&
             isdigit((unsigned char)at[mark_len])) {
@@ -269,10 +262,8 @@ void leftovers_forget(struct leftovers *leftovers)
 
 struct leftovers *leftovers_new(struct daemon *daemon)
 {
-    struct leftovers *leftovers = calloc(1, sizeof(*leftovers));
+    struct leftovers *leftovers = alloc_zeroed(1, sizeof(*leftovers));
 
-    if (!leftovers)
-        abort();
     leftovers->daemon = daemon;
     TAILQ_INIT(&leftovers->names);
     leftovers->tidy = event_new(daemon->base, -1, 0, leftovers_tidy_cb, leftovers);

@@ -8,6 +8,7 @@
 
 #include "proxy/link_internal.h"
 #include "proxy/log.h"
+#include "qmp/alloc.h"
 
 /* Answers are bounded by what QEMU can say in one message; this is against a broken peer. */
 #define LINK_MESSAGE_MAX (256u << 20)
@@ -89,9 +90,8 @@ static void link_on_greeting(struct link *link, const struct frame *frame)
     json_decref(greeting);
     snprintf(link->hello, sizeof(link->hello), LINK_HELLO_FMT, (long)getpid(), ++hello_count);
     link->state = LINK_NEGOTIATING;
-    if (asprintf(&hello, "{\"execute\":\"qmp_capabilities\",\"id\":\"%s\"%s}", link->hello,
-                 link->has_oob ? ",\"arguments\":{\"enable\":[\"oob\"]}" : "") < 0)
-        abort();
+    hello = alloc_print("{\"execute\":\"qmp_capabilities\",\"id\":\"%s\"%s}", link->hello,
+                        link->has_oob ? ",\"arguments\":{\"enable\":[\"oob\"]}" : "");
     log_trace("to QEMU: %s", hello);
     evbuffer_add(link->out, hello, strlen(hello));
     free(hello);
@@ -210,10 +210,8 @@ json_t *link_reply_value(enum link_answer answer, const struct message_reply *re
 
 struct link *link_new(struct event_base *base, int fd, const struct link_ops *ops, void *arg)
 {
-    struct link *link = calloc(1, sizeof(*link));
+    struct link *link = alloc_zeroed(1, sizeof(*link));
 
-    if (!link)
-        abort();
     link->base = base;
     link->fd = fd;
     link->ops = ops;
@@ -268,4 +266,3 @@ bool link_has_oob(const struct link *link)
 {
     return link->has_oob;
 }
-

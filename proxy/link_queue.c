@@ -10,6 +10,7 @@
 #include "proxy/fdpass.h"
 #include "proxy/link_internal.h"
 #include "proxy/log.h"
+#include "qmp/alloc.h"
 
 /* In-band requests that QEMU has at a time: enough to keep it busy, few enough that its queue of 8
  * never fills and stops it reading. */
@@ -176,11 +177,9 @@ void link_pump(struct link *link)
 
 static struct request *request_new(char *text, size_t len, link_reply_cb *cb, void *arg)
 {
-    struct request *request = calloc(1, sizeof(*request));
+    struct request *request = alloc_zeroed(1, sizeof(*request));
     const char *mark = memchr(text, LINK_ID_MARK[0], len);
 
-    if (!request)
-        abort();
     assert(mark);
     request->text = text;
     request->len = len;
@@ -224,12 +223,10 @@ static void link_enqueue(struct link *link, struct request *request)
 void link_send(struct link *link, const void *asker, const char *text, size_t len, const int *fds,
                size_t n_fds, unsigned how, link_reply_cb *cb, void *arg)
 {
-    char *copy = malloc(len);
+    char *copy = alloc_bytes(len);
     struct request *request;
 
     assert(n_fds <= LINK_MAX_FDS);
-    if (!copy)
-        abort();
     memcpy(copy, text, len);
     request = request_new(copy, len, cb, arg);
     request->asker = asker;
@@ -251,14 +248,13 @@ void link_send_command(struct link *link, const char *command, const json_t *arg
     char *dump = arguments ? json_dumps(arguments, JSON_COMPACT) : NULL;
     struct request *request;
     char *text;
-    int len;
 
-    len = asprintf(&text, "{\"execute\":\"%s\",\"id\":" LINK_ID_MARK "%s%s}", command,
-                   dump ? ",\"arguments\":" : "", dump ? dump : "");
-    if (len < 0 || (arguments && !dump))
+    text = alloc_print("{\"execute\":\"%s\",\"id\":" LINK_ID_MARK "%s%s}", command,
+                       dump ? ",\"arguments\":" : "", dump ? dump : "");
+    if (arguments && !dump)
         abort();
     free(dump);
-    request = request_new(text, (size_t)len, cb, arg);
+    request = request_new(text, strlen(text), cb, arg);
     request->own = true;
     if (fd >= 0) {
         request->fds[0] = fcntl(fd, F_DUPFD_CLOEXEC, 3);

@@ -16,6 +16,7 @@
 #include "proxy/log.h"
 #include "proxy/session.h"
 #include "proxy/sock.h"
+#include "qmp/alloc.h"
 
 /* How long to wait when there is no descriptor for one more client. */
 #define LISTENER_PAUSE_MS 100
@@ -89,15 +90,13 @@ static void listener_timer_cb(evutil_socket_t fd, short what, void *arg)
 
 static struct listener_entry *listener_new(struct daemon *daemon, const char *path)
 {
-    struct listener_entry *entry = calloc(1, sizeof(*entry));
+    struct listener_entry *entry = alloc_zeroed(1, sizeof(*entry));
 
-    if (!entry)
-        abort();
     entry->fd = -1;
     entry->daemon = daemon;
-    entry->path = path ? strdup(path) : NULL;
+    entry->path = path ? alloc_copy(path) : NULL;
     entry->timer = event_new(daemon->base, -1, 0, listener_timer_cb, entry);
-    if (!entry->timer || (path && !entry->path))
+    if (!entry->timer)
         abort();
     LIST_INSERT_HEAD(&daemon->listeners, entry, next);
     return entry;
@@ -172,8 +171,8 @@ static void listener_keep_dialling(struct daemon *daemon, const struct args_moni
     entry->reconnect_ms = monitor->reconnect_ms;
     entry->address = *address;
     entry->address.path = entry->path;
-    entry->address.host = address->host ? strdup(address->host) : NULL;
-    entry->address.port = address->port ? strdup(address->port) : NULL;
+    entry->address.host = address->host ? alloc_copy(address->host) : NULL;
+    entry->address.port = address->port ? alloc_copy(address->port) : NULL;
     listener_dial(entry);
 }
 
@@ -214,8 +213,8 @@ static int listener_pollable(int fd)
     close(probe);
     if (pollable)
         return fd;
-    pump = malloc(sizeof(*pump));
-    if (!pump || pipe2(ends, O_CLOEXEC) < 0)
+    pump = alloc_bytes(sizeof(*pump));
+    if (pipe2(ends, O_CLOEXEC) < 0)
         abort();
     *pump = (struct listener_pump){ fd, ends[1] };
     if (pthread_create(&thread, NULL, listener_pump_main, pump) != 0)

@@ -10,6 +10,7 @@
 #include "proxy/collect.h"
 #include "proxy/jobs.h"
 #include "proxy/log.h"
+#include "qmp/alloc.h"
 
 /* How long a client may wait for an answer that QEMU has given. */
 #define OBSERVER_PATIENCE_S 5
@@ -67,11 +68,9 @@ static void observer_limit_cb(evutil_socket_t fd, short what, void *arg)
 
 static void observer_wait_add(struct observer *observer, observer_cb *cb, void *arg)
 {
-    struct observer_wait *wait = calloc(1, sizeof(*wait));
+    struct observer_wait *wait = alloc_zeroed(1, sizeof(*wait));
     struct timeval limit = { .tv_sec = OBSERVER_PATIENCE_S };
 
-    if (!wait)
-        abort();
     *wait = (struct observer_wait){ .observer = observer, .cb = cb, .arg = arg };
     wait->limit = event_new(observer->daemon->base, -1, 0, observer_limit_cb, wait);
     if (!wait->limit || event_add(wait->limit, &limit) < 0)
@@ -342,13 +341,9 @@ static void observer_held_cb(void *arg)
 void observer_hold(struct observer *observer, struct slot *slot, const char *line, size_t len,
                    json_t *overlays)
 {
-    struct observer_held *held = calloc(1, sizeof(*held));
+    struct observer_held *held = alloc_zeroed(1, sizeof(*held));
 
-    if (!held)
-        abort();
-    *held = (struct observer_held){ slot, malloc(len), len };
-    if (!held->line)
-        abort();
+    *held = (struct observer_held){ slot, alloc_bytes(len), len };
     memcpy(held->line, line, len);
     slot->local = true;
     slot->data = NULL;
@@ -376,10 +371,8 @@ void observer_event(struct observer *observer, const struct message_reply *reply
 
 struct observer *observer_new(struct daemon *daemon)
 {
-    struct observer *observer = calloc(1, sizeof(*observer));
+    struct observer *observer = alloc_zeroed(1, sizeof(*observer));
 
-    if (!observer)
-        abort();
     observer->daemon = daemon;
     observer->commands = json_array();
     TAILQ_INIT(&observer->waits);

@@ -12,6 +12,7 @@
 #include "proxy/log.h"
 #include "proxy/observer.h"
 #include "proxy/operation_internal.h"
+#include "qmp/alloc.h"
 
 static void operation_destroy(struct operation *op)
 {
@@ -128,18 +129,16 @@ bool operation_tears(const struct operation *op)
 
 static struct operation *operation_new(struct daemon *daemon, const char *kind, json_t *request)
 {
-    struct operation *op = calloc(1, sizeof(*op));
+    struct operation *op = alloc_zeroed(1, sizeof(*op));
     static unsigned long count;
 
-    if (!op)
-        abort();
     op->daemon = daemon;
     op->serial = ++count;
-    op->kind = strdup(kind);
+    op->kind = alloc_copy(kind);
     op->request = json_incref(request);
     op->start = event_new(daemon->base, -1, 0, operation_start_cb, op);
     op->deed_timer = event_new(daemon->base, -1, 0, operation_deed_timer_cb, op);
-    if (!op->kind || !op->start || !op->deed_timer)
+    if (!op->start || !op->deed_timer)
         abort();
     daemon->operation = op;
     return op;
@@ -161,7 +160,7 @@ void operation_recover(struct daemon *daemon, json_t *journal)
     struct operation *op;
 
     if (!state_str(plan, "operation") || !state_str(plan, "name")) {
-        daemon->stuck = strdup("the journal of an interrupted operation is damaged");
+        daemon->stuck = alloc_copy("the journal of an interrupted operation is damaged");
         return;
     }
     log_warn("%s of '%s' was interrupted: settling it", state_str(plan, "operation"),
@@ -175,10 +174,8 @@ void operation_recover(struct daemon *daemon, json_t *journal)
 
 struct operation_box *operation_box_new(struct operation *op)
 {
-    struct operation_box *box = malloc(sizeof(*box));
+    struct operation_box *box = alloc_bytes(sizeof(*box));
 
-    if (!box)
-        abort();
     *box = (struct operation_box){ op->daemon, op->serial };
     return box;
 }

@@ -9,6 +9,7 @@
 #include "proxy/durable.h"
 #include "proxy/log.h"
 #include "proxy/operation_internal.h"
+#include "qmp/alloc.h"
 
 /* How long commands of clients may take to end before a switch. */
 #define DEED_HOLD_MS 5000
@@ -103,10 +104,8 @@ static void deed_start_process(struct operation *op, const json_t *args)
 {
     const json_t *words = json_object_get(args, "argv");
     size_t n = json_array_size(words);
-    char **argv = calloc(n + 1, sizeof(*argv));
+    char **argv = alloc_zeroed(n + 1, sizeof(*argv));
 
-    if (!argv)
-        abort();
     for (size_t i = 0; i < n; i++)
         argv[i] = (char *)json_string_value(json_array_get(words, i));
     vm_start_next(op->daemon->vm, argv, deed_vm_cb, op);

@@ -15,6 +15,7 @@
 #include "proxy/observer.h"
 #include "proxy/operation_internal.h"
 #include "proxy/recover.h"
+#include "qmp/alloc.h"
 
 /* How long commands of clients may take to end before an operation begins, and how often that is
  * looked at. */
@@ -69,7 +70,7 @@ static bool operation_saved_first(const struct operation *op)
 static void operation_stage_failed(struct operation *op, struct err *err)
 {
     if (op->stage == STAGE_RECOVER) {
-        op->daemon->stuck = strdup(err->desc);
+        op->daemon->stuck = alloc_copy(err->desc);
         op->daemon->torn = operation_tears(op);
     }
     if (op->stage == STAGE_MAIN && operation_saved_first(op)) {
@@ -160,7 +161,7 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
         operation_stage_failed(op, &mine);
         return;
     case RUNNER_STUCK:
-        op->daemon->stuck = strdup(mine.set ? mine.desc : "unknown");
+        op->daemon->stuck = alloc_copy(mine.set ? mine.desc : "unknown");
         op->daemon->torn = operation_tears(op);
         mine.reason = REASON_STUCK;
         operation_finish(op, NULL, &mine);
@@ -275,9 +276,7 @@ static bool operation_become_job(struct operation *op, struct err *err)
     job = jobs_add(op->daemon->jobs, id, op->kind, err);
     if (!job)
         return false;
-    op->job_id = strdup(job_id(job));
-    if (!op->job_id)
-        abort();
+    op->job_id = alloc_copy(job_id(job));
     job_run(job);
     if (id) {
         if (op->slot)

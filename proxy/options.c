@@ -10,6 +10,7 @@
 
 #include "policy/address.h"
 #include "proxy/log.h"
+#include "qmp/alloc.h"
 
 /* A merge that has not caught up in a day never will. */
 #define OPTIONS_CONVERGE_DEFAULT 60
@@ -183,9 +184,7 @@ bool options_parse(int argc, char *argv[], struct options *out, struct err *err)
     out->max_clients = 1024;
     out->max_unread = 16u << 20;
     out->max_memory = 256u << 20;
-    out->listen = calloc((size_t)argc + 1, sizeof(*out->listen));
-    if (!out->listen)
-        abort();
+    out->listen = alloc_zeroed((size_t)argc + 1, sizeof(*out->listen));
     /* '+': stop at the first word that is no option, which is QEMU's. */
     while ((c = getopt_long(argc, argv, "+l:n:d:p:c:hV", options_long, NULL)) != -1)
         if (!options_take(c, out, err))

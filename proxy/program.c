@@ -17,6 +17,7 @@
 
 #include "policy/state.h"
 #include "proxy/log.h"
+#include "qmp/alloc.h"
 
 /* QEMU answers in some 20 ms; a machine under load takes longer.  What is not known then is seen later. */
 #define PROGRAM_TIMEOUT_MS 3000
@@ -44,8 +45,7 @@ static bool program_stat(const char *name, struct stat *st)
     for (path = path ? path : PROGRAM_PATH_DEFAULT; !found; path++) {
         size_t len = strcspn(path, ":");
 
-        if (asprintf(&file, "%.*s%s%s", (int)len, path, len > 0 ? "/" : "", name) < 0)
-            abort();
+        file = alloc_print("%.*s%s%s", (int)len, path, len > 0 ? "/" : "", name);
         found = is_program(file, st);
         free(file);
         path += len;
@@ -88,9 +88,10 @@ static pid_t program_spawn(char *const argv[], int out)
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, out, 1);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    if (posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0) != 0 ||
+        posix_spawn_file_actions_adddup2(&actions, out, 1) != 0 ||
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0) != 0)
+        alloc_fail();
     posix_spawnattr_init(&attr);
     posix_spawnattr_setpgroup(&attr, 0);
     posix_spawnattr_setsigmask(&attr, &none);
@@ -134,13 +135,11 @@ static bool program_read(int fd, char *text, size_t size, long long end)
 static char *program_ask(const char *name, const char *const words[2])
 {
     char *argv[] = { (char *)name, (char *)words[0], (char *)words[1], NULL };
-    char *text = malloc(PROGRAM_OUTPUT_MAX);
+    char *text = alloc_bytes(PROGRAM_OUTPUT_MAX);
     int fds[2], status = -1;
     bool ok = false;
     pid_t pid = -1;
 
-    if (!text)
-        abort();
     if (pipe2(fds, O_CLOEXEC) == 0) {
         pid = program_spawn(argv, fds[1]);
         close(fds[1]);

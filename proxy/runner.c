@@ -7,6 +7,7 @@
 #include "policy/state.h"
 #include "proxy/log.h"
 #include "proxy/runner_internal.h"
+#include "qmp/alloc.h"
 
 /* Behind the commit point, and in what is undone, a step gets this many tries. */
 #define RUNNER_TRIES 5
@@ -296,11 +297,9 @@ struct runner *runner_new(struct event_base *base, json_t *plan,
                           struct runner_standstill *standstill, const struct runner_env *env,
                           void *arg)
 {
-    struct runner *runner = calloc(1, sizeof(*runner));
+    struct runner *runner = alloc_zeroed(1, sizeof(*runner));
     struct err err = ERR_INIT;
 
-    if (!runner)
-        abort();
     runner->base = base;
     runner->env = env;
     runner->arg = arg;

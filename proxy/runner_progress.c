@@ -9,6 +9,7 @@
 
 #include "policy/state.h"
 #include "proxy/runner_internal.h"
+#include "qmp/alloc.h"
 
 struct runner_part {
     const char *job;            /* its id, borrowed from the plan */
@@ -43,9 +44,7 @@ void runner_progress_start(struct runner *runner)
     size_t i, n = json_array_size(runner->list);
     json_t *step;
 
-    runner->parts = calloc(n + 1, sizeof(*runner->parts));
-    if (!runner->parts)
-        abort();
+    runner->parts = alloc_zeroed(n + 1, sizeof(*runner->parts));
     json_array_foreach(runner->list, i, step) {
         const json_t *expect = json_object_get(step, "expect");
 

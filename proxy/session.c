@@ -18,6 +18,7 @@
 #include "proxy/listener.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
+#include "qmp/alloc.h"
 #include "qmp/splice.h"
 
 /* Bytes of a request that QEMU, which reads about 300 kB/s, has read in no time. */
@@ -27,15 +28,12 @@ static void session_greet(struct daemon *daemon, struct client *client)
 {
     struct client_session *session = client_session(client);
     char *line;
-    int len;
 
     if (session->greeted)
         return;
     session->greeted = true;
-    len = asprintf(&line, "%s\r\n", daemon->greeting);
-    if (len < 0)
-        abort();
-    client_send(client, line, (size_t)len);
+    line = alloc_print("%s\r\n", daemon->greeting);
+    client_send(client, line, strlen(line));
     free(line);
     client_block(client, false);
 }
@@ -159,11 +157,10 @@ static char *session_with_arguments(const struct message *message, const char *a
     struct err err = ERR_INIT;
     size_t head = (size_t)(message->arguments.at - message->text.at);
     const char *tail = message->arguments.at + message->arguments.len;
-    char *text;
-    int len = asprintf(&text, "%.*s%s%.*s", (int)head, message->text.at, arguments,
-                       (int)(message->text.at + message->text.len - tail), tail);
+    char *text = alloc_print("%.*s%s%.*s", (int)head, message->text.at, arguments,
+                             (int)(message->text.at + message->text.len - tail), tail);
 
-    if (len < 0 || !message_parse_request(text, (size_t)len, message->oob, out, &err))
+    if (!message_parse_request(text, strlen(text), message->oob, out, &err))
         abort(); /* only names were changed */
     return text;
 }
@@ -354,9 +351,7 @@ void session_event(struct daemon *daemon, const char *text, size_t len,
 
     if (operation_hides_event(daemon, reply))
         return;
-    line = malloc(len + 2);
-    if (!line)
-        abort();
+    line = alloc_bytes(len + 2);
     memcpy(line, text, len);
     memcpy(line + len, "\r\n", 2);
     daemon_broadcast(daemon, line, len + 2);

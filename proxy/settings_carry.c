@@ -8,6 +8,7 @@
 #include "policy/settings.h"
 #include "policy/state.h"
 #include "proxy/runner_internal.h"
+#include "qmp/alloc.h"
 
 struct settings_carry {
     struct link *link;
@@ -137,11 +138,9 @@ static void carry_watchdog_cb(evutil_socket_t fd, short what, void *arg)
 struct settings_carry *settings_carry_new(struct event_base *base, struct link *link,
                                           const json_t *want, vm_done_cb *done, void *arg)
 {
-    struct settings_carry *carry = calloc(1, sizeof(*carry));
+    struct settings_carry *carry = alloc_zeroed(1, sizeof(*carry));
     struct timeval limit = { .tv_sec = PLAN_TIMEOUT_MS / 1000 };
 
-    if (!carry)
-        abort();
     *carry = (struct settings_carry){ .link = link, .done = done, .arg = arg };
     carry->want = json_deep_copy(want);
     carry->have = json_object();

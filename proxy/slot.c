@@ -5,13 +5,12 @@
 #include <unistd.h>
 
 #include "proxy/client_internal.h"
+#include "qmp/alloc.h"
 
 struct slot *slot_new(struct client *client, const struct message *message)
 {
-    struct slot_private *slot = calloc(1, sizeof(*slot));
+    struct slot_private *slot = alloc_zeroed(1, sizeof(*slot));
 
-    if (!slot)
-        abort();
     slot->slot.client = client;
     slot->slot.private = slot;
     if (message && message->has_id) {
@@ -155,9 +154,7 @@ void slot_answer(struct slot *slot, const char *line, size_t len)
         client_put(client, line, len);
         slot_free(slot);
     } else {
-        slot->private->line = malloc(len);
-        if (!slot->private->line)
-            abort();
+        slot->private->line = alloc_bytes(len);
         memcpy(slot->private->line, line, len);
         slot->private->len = len;
         client->slots_size += len;

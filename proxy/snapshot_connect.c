@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "policy/address.h"
+#include "qmp/alloc.h"
 
 #define RETRY_MS 20
 
@@ -77,11 +78,9 @@ static int connect_one(int family, const struct sockaddr *name, socklen_t size, 
 static int connect_unix(const char *path, int64_t deadline)
 {
     struct sockaddr_un name = { .sun_family = AF_UNIX };
-    char *dir = strdup(path), *base = strdup(path);
+    char *dir = alloc_copy(path), *base = alloc_copy(path);
     int dirfd = -1, fd = -1, saved = ENAMETOOLONG;
 
-    if (!dir || !base)
-        abort();
     if (strlen(path) < sizeof(name.sun_path)) {
         strcpy(name.sun_path, path);
         saved = 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proxy/snapshot_print.h"
+#include "qmp/alloc.h"
 
 #define SIZE_ROOM 32
 
@@ -234,14 +235,12 @@ void snapshot_print_tree(FILE *out, const json_t *infos)
 {
     struct tree tree = {
         .out = out, .infos = infos, .children = children_index(infos),
-        .drawn = calloc(json_array_size(infos) + 1, sizeof(bool)),
+        .drawn = alloc_zeroed(json_array_size(infos) + 1, sizeof(bool)),
         .lines = !strcmp(nl_langinfo(CODESET), "UTF-8"),
     };
     const json_t *root;
     size_t i;
 
-    if (!tree.drawn)
-        abort();
     if (json_array_size(infos) == 0)
         fputs("There are no snapshots.\n", out);
     json_array_foreach(json_object_get(tree.children, ""), i, root)

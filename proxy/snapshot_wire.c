@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proxy/snapshot_connect.h"
+#include "qmp/alloc.h"
 
 #define READ_BYTES 65536
 
@@ -28,9 +29,7 @@ static bool wire_fill(struct snapshot_wire *wire, struct err *err)
 
     if (wire->room - wire->len < READ_BYTES) {
         wire->room = wire->room * 2 + READ_BYTES;
-        wire->buffer = realloc(wire->buffer, wire->room);
-        if (!wire->buffer)
-            abort();
+        wire->buffer = alloc_again(wire->buffer, wire->room);
     }
     do {
         if (!snapshot_connect_wait(wire->fd, POLLIN, wire->deadline)) {
@@ -191,9 +190,7 @@ struct snapshot_wire *snapshot_wire_open(const char *address, double timeout, st
 
     if (fd < 0)
         return NULL;
-    wire = calloc(1, sizeof(*wire));
-    if (!wire)
-        abort();
+    wire = alloc_zeroed(1, sizeof(*wire));
     wire->fd = fd;
     wire->deadline = deadline;
     if (wire_negotiate(wire, err)) {

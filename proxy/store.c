@@ -15,6 +15,7 @@
 #include "policy/state.h"
 #include "proxy/durable.h"
 #include "proxy/log.h"
+#include "qmp/alloc.h"
 
 #define STORE_STATE "state.json"
 #define STORE_JOURNAL "journal.json"
@@ -22,35 +23,21 @@
 #define STORE_PROCESS_NEXT "process.next.json"
 #define STORE_MEMORY "memory"
 
-static char *store_printf(const char *fmt, const char *a, const char *b)
-{
-    char *out;
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    if (asprintf(&out, fmt, a, b) < 0)
-        abort();
-#pragma GCC diagnostic pop
-    return out;
-}
-
 char *store_default_path(const char *name)
 {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_STATE_HOME");
-    char *word = strdup(name), *path;
+    char *word = alloc_copy(name), *path;
 
-    if (!word)
-        abort();
     /* The name of a VM may hold anything; one component of a path may not. */
     for (char *p = word; *p; p++)
         if (*p == '/' || (p == word && *p == '.'))
             *p = '_';
     if (geteuid() == 0)
-        path = store_printf("/var/lib/qmp-proxy/%s%s", word, "");
+        path = alloc_print("/var/lib/qmp-proxy/%s", word);
     else if (xdg && xdg[0] == '/')
-        path = store_printf("%s/qmp-proxy/%s", xdg, word);
+        path = alloc_print("%s/qmp-proxy/%s", xdg, word);
     else
-        path = store_printf("%s/.local/state/qmp-proxy/%s", home ? home : "", word);
+        path = alloc_print("%s/.local/state/qmp-proxy/%s", home ? home : "", word);
     free(word);
     return path;
 }
@@ -58,10 +45,8 @@ char *store_default_path(const char *name)
 /* Makes the folder and those above it; only the last one is ours to give a mode. */
 static bool store_make_folders(const char *path, struct err *err)
 {
-    char *work = strdup(path);
+    char *work = alloc_copy(path);
 
-    if (!work)
-        abort();
     for (char *p = work + 1; *p; p++) {
         if (*p != '/')
             continue;
@@ -118,10 +103,8 @@ static bool store_load(struct store *store, struct err *err)
 
 struct store *store_open(const char *path, struct err *err)
 {
-    struct store *store = calloc(1, sizeof(*store));
+    struct store *store = alloc_zeroed(1, sizeof(*store));
 
-    if (!store)
-        abort();
     store->dirfd = -1;
     if (!store_make_folders(path, err))
         goto fail;
@@ -131,7 +114,7 @@ struct store *store_open(const char *path, struct err *err)
         durable_errno(err, errno, "open the state folder", path);
         goto fail;
     }
-    store->memory_path = store_printf("%s/%s", store->path, STORE_MEMORY);
+    store->memory_path = alloc_print("%s/%s", store->path, STORE_MEMORY);
     if (store_check_folder(store->dirfd, path, err) && store_load(store, err))
         return store;
 fail:
@@ -278,6 +261,8 @@ static void store_sweep(const struct store *store, const char *folder,
             unlinkat(fd, entry->d_name, 0);
     if (dir)
         closedir(dir);
+    else if (fd >= 0)
+        close(fd);
 }
 
 void store_sweep_memory(struct store *store)

@@ -6,6 +6,7 @@
 #include "proxy/log.h"
 #include "proxy/sock.h"
 #include "proxy/vm_internal.h"
+#include "qmp/alloc.h"
 
 /* Between two attempts to connect. */
 #define VM_RETRY_MS 200
@@ -59,10 +60,8 @@ static void vm_attach_greeting_cb(evutil_socket_t fd, short what, void *arg)
 
 void vm_attach(struct vm *vm, const struct address *address)
 {
-    struct vm_attach *attach = calloc(1, sizeof(*attach));
+    struct vm_attach *attach = alloc_zeroed(1, sizeof(*attach));
 
-    if (!attach)
-        abort();
     attach->vm = vm;
     attach->address = *address;
     attach->retry = event_new(vm->base, -1, 0, vm_attach_retry_cb, attach);

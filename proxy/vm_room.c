@@ -11,6 +11,7 @@
 
 #include "proxy/log.h"
 #include "proxy/vm_internal.h"
+#include "qmp/alloc.h"
 
 struct vm_room {
     struct link *link;
@@ -47,9 +48,7 @@ void vm_make_room(struct vm *vm)
         log_error("commands of clients cannot wait: %s", strerror(errno));
         return;
     }
-    vm->room = calloc(1, sizeof(*vm->room));
-    if (!vm->room)
-        abort();
+    vm->room = alloc_zeroed(1, sizeof(*vm->room));
     vm->room->other_end = ends[1];
     vm->room->link = link_new(vm->base, ends[0], &room_ops, vm);
     if (vm->main)

@@ -5,9 +5,13 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
 #include <unistd.h>
+
+#include "proxy/log.h"
+#include "qmp/alloc.h"
 
 struct task {
     STAILQ_ENTRY(task) next;
@@ -89,11 +93,10 @@ static void worker_finished_cb(evutil_socket_t fd, short what, void *arg)
 
 struct worker *worker_new(struct event_base *base)
 {
-    struct worker *worker = calloc(1, sizeof(*worker));
+    struct worker *worker = alloc_zeroed(1, sizeof(*worker));
     sigset_t all, old;
+    int error;
 
-    if (!worker)
-        abort();
     STAILQ_INIT(&worker->todo);
     STAILQ_INIT(&worker->finished);
     pthread_mutex_init(&worker->lock, NULL);
@@ -106,8 +109,11 @@ struct worker *worker_new(struct event_base *base)
     /* Signals are for the event loop's thread. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
+    error = pthread_create(&worker->thread, NULL, worker_main, worker);
+    if (error) {
+        log_error("cannot start a thread: %s", strerror(error));
         abort();
+    }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return worker;
 }
@@ -138,10 +144,8 @@ void worker_free(struct worker *worker)
 void worker_run(struct worker *worker, worker_fn *fn, const json_t *args, worker_done_cb *done,
                 void *arg)
 {
-    struct task *task = calloc(1, sizeof(*task));
+    struct task *task = alloc_zeroed(1, sizeof(*task));
 
-    if (!task)
-        abort();
     task->fn = fn;
     task->args = json_deep_copy(args);
     task->done = done;

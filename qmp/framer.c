@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmp/alloc.h"
 #include "qmp/lexer.h"
 #include "qmp/utf8.h"
 
@@ -39,10 +40,8 @@ struct feed {
 
 struct framer *framer_new(size_t max_bytes)
 {
-    struct framer *f = calloc(1, sizeof(*f));
+    struct framer *f = alloc_zeroed(1, sizeof(*f));
 
-    if (!f)
-        abort();
     f->max_bytes = max_bytes ? max_bytes : FRAMER_MAX_BYTES;
     f->limit_kind = max_bytes ? FRAME_TOO_LARGE : FRAME_ERROR;
     lexer_init(&f->lexer);
@@ -73,9 +72,7 @@ static void append(struct framer *f, const char *from, const char *to)
 
         if (size < f->len + n)
             size = f->len + n;
-        f->buf = realloc(f->buf, size);
-        if (!f->buf)
-            abort();
+        f->buf = alloc_again(f->buf, size);
         f->size = size;
     }
     memcpy(f->buf + f->len, from, n);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "qmp/alloc.h"
 #include "qmp/jstring.h"
 
 static uint64_t seed(void)
@@ -49,10 +50,8 @@ static struct keyset_entry *find(struct keyset_entry *entries, size_t size, uint
 static void grow(struct keyset *set)
 {
     size_t size = set->size * 4;
-    struct keyset_entry *entries = calloc(size, sizeof(*entries));
+    struct keyset_entry *entries = alloc_zeroed(size, sizeof(*entries));
 
-    if (!entries)
-        abort();
     for (size_t i = 0; i < set->size; i++) {
         const struct keyset_entry *e = &set->entries[i];
 

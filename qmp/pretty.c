@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmp/alloc.h"
+
 #define PRETTY_INDENT 4
 
 struct pretty {
@@ -18,9 +20,7 @@ static void pretty_put(struct pretty *p, const char *text, size_t len)
 {
     if (p->len + len > p->room) {
         p->room = 2 * (p->len + len);
-        p->out = realloc(p->out, p->room);
-        if (!p->out)
-            abort();
+        p->out = alloc_again(p->out, p->room);
     }
     memcpy(p->out + p->len, text, len);
     p->len += len;
@@ -73,10 +73,8 @@ static size_t pretty_token(struct pretty *p, const char *text, size_t len)
 
 char *pretty_message(const char *text, size_t text_len, size_t *len)
 {
-    struct pretty p = { .out = malloc(text_len + 64), .room = text_len + 64 };
+    struct pretty p = { .out = alloc_bytes(text_len + 64), .room = text_len + 64 };
 
-    if (!p.out)
-        abort();
     for (size_t i = 0; i < text_len;) {
         if (strchr(" \t\r\n", text[i]) && text[i] != '\0')
             i++;

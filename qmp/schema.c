@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmp/alloc.h"
 #include "qmp/scan.h"
 
 #define OURS_MAX 64             /* entries that may be added at once */
@@ -158,9 +159,7 @@ static char *merge(struct span array, const char *const *ours, bool replace, siz
 
     for (; ours[m.count] && m.count < OURS_MAX; m.count++)
         most += strlen(ours[m.count]) + 2;
-    m.out = malloc(most);
-    if (!m.out)
-        abort();
+    m.out = alloc_bytes(most);
     m.out[m.len++] = '[';
     if (!put_array(&m, array, replace)) {
         free(m.out);
@@ -181,9 +180,7 @@ char *schema_merge_commands(struct span array, const char *const *names, size_t 
     for (; names[n] && n < OURS_MAX; n++) {
         size_t size = strlen(names[n]) + sizeof("{\"name\": \"\"}");
 
-        entries[n] = malloc(size);
-        if (!entries[n])
-            abort();
+        entries[n] = alloc_bytes(size);
         strcpy(stpcpy(stpcpy(entries[n], "{\"name\": \""), names[n]), "\"}");
         ours[n] = entries[n];
     }

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmp/alloc.h"
+
 char *span_dup(struct span span)
 {
-    char *copy = malloc(span.len + 1);
+    char *copy = alloc_bytes(span.len + 1);
 
-    if (!copy)
-        abort();
     memcpy(copy, span.at, span.len);
     copy[span.len] = '\0';
     return copy;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmp/alloc.h"
+
 /* A result that grows; it was made large enough for all that is put into it. */
 struct out {
     char *at;
@@ -13,10 +15,8 @@ struct out {
 
 static struct out out_new(size_t most)
 {
-    struct out out = { .at = malloc(most + 1) };
+    struct out out = { .at = alloc_bytes(most + 1) };
 
-    if (!out.at)
-        abort();
     return out;
 }
 

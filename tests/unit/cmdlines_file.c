@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cmdlines_file.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "policy/args_util.h"
+#include "qmp/alloc.h"
 
 /* Appends text to *field, after sep when there is something before it. */
 static void field_add(char **field, const char *sep, const char *text)
@@ -85,6 +87,8 @@ void cmdlines_load(struct cmdlines *all, const char *name)
     char *text = NULL;
     size_t room = 0;
 
+    if (!file && errno == ENOMEM)
+        alloc_fail();
     if (!file)
         fail_msg("%s cannot be opened", path);
     for (unsigned number = 1; getline(&text, &room, file) >= 0; number++) {
@@ -96,6 +100,8 @@ void cmdlines_load(struct cmdlines *all, const char *name)
         else if (!entry || !entry_line(entry, text, &last))
             fail_msg("%s:%u: not understood: %s", path, number, text);
     }
+    if (!feof(file))
+        alloc_fail(); /* getline() had no room */
     free(text);
     fclose(file);
 }

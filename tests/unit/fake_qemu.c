@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 const char *const fake_trouble_name[FAKE__COUNT] = {
     [FAKE_FINE] = "fine", [FAKE_REFUSE] = "refused",
@@ -237,9 +238,8 @@ static char *fake_answer(const json_t *id, json_t *value, bool refused)
     json_t *answer = refused ? json_pack("{s:{s:s, s:s}, s:O}", "error", "class", "GenericError",
                                          "desc", "no", "id", id)
                              : json_pack("{s:O, s:O}", "return", value, "id", id);
-    char *dump = json_dumps(answer, JSON_COMPACT), *text;
+    char *dump = json_dumps(answer, JSON_COMPACT), *text = alloc_print("%s\r\n", dump);
 
-    assert_true(asprintf(&text, "%s\r\n", dump) > 0);
     free(dump);
     json_decref(answer);
     json_decref(value);
@@ -363,7 +363,7 @@ static const struct link_ops fake_ops = {
 
 struct fake_qemu *fake_new(struct event_base *base, json_t *vm)
 {
-    struct fake_qemu *fake = calloc(1, sizeof(*fake));
+    struct fake_qemu *fake = alloc_zeroed(1, sizeof(*fake));
     int pair[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);

@@ -5,12 +5,15 @@
 
 #include "tests/unit/json_text.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "qmp/alloc.h"
 
 #define FILE_BOX_NOBODY 65534
 #define FILE_BOX_TEST(f) cmocka_unit_test_setup_teardown(f, file_box_setup, file_box_teardown)
@@ -23,9 +26,10 @@ struct file_box {
 
 static inline int file_box_setup(void **state)
 {
-    struct file_box *box = calloc(1, sizeof(*box));
+    struct file_box *box = alloc_zeroed(1, sizeof(*box));
+    const char *tmp = getenv("TMPDIR");
 
-    strcpy(box->dir, "/tmp/test_file_box.XXXXXX");
+    snprintf(box->dir, sizeof(box->dir), "%s/test_file_box.XXXXXX", tmp ? tmp : "/tmp");
     if (!mkdtemp(box->dir))
         return -1;
     chmod(box->dir, 0755);
@@ -48,6 +52,8 @@ static inline int file_box_teardown(void **state)
     struct file_box *box = *state;
     int result = nftw(box->dir, file_box_remove, 8, FTW_DEPTH | FTW_PHYS);
 
+    if (result < 0 && errno == ENOMEM)
+        alloc_fail();
     close(box->fd);
     free(box);
     return result;

@@ -13,10 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qmp/alloc.h"
+
 /* new. */
 static inline json_t *json_text(const char *text)
 {
-    char *copy = strdup(text);
+    char *copy = alloc_copy(text);
     json_error_t error;
     json_t *out;
 

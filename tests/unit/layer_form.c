@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "qmp/alloc.h"
+
 #define FORM_CHILDREN 32
 
 struct former {
@@ -65,7 +67,7 @@ static char *form_layer(const struct former *former, int number, char *out)
             continue;
         assert_true(n < FORM_CHILDREN);
         form_layer(former, at, part);
-        child[n++] = strdup(part);
+        child[n++] = alloc_copy(part);
     }
     qsort(child, n, sizeof(child[0]), form_compare);
     for (size_t i = 0; i < n; i++) {

@@ -3,6 +3,7 @@
 
 #include <xxhash.h>
 
+#include "qmp/alloc.h"
 #include "tests/unit/layer_form.h"
 
 /* In how many ways it can go on from there: with a delete first, or with either. */
@@ -33,7 +34,7 @@ static void seen_grow(struct walk_seen *seen)
 {
     struct walk_seen bigger = { .n = seen->n, .size = seen->size ? 2 * seen->size : 1024 };
 
-    bigger.state = calloc(bigger.size, sizeof(*bigger.state));
+    bigger.state = alloc_zeroed(bigger.size, sizeof(*bigger.state));
     assert_non_null(bigger.state);
     for (size_t i = 0; i < seen->size; i++)
         if (seen->state[i].form.low64 || seen->state[i].form.high64)

@@ -5,6 +5,7 @@
 
 #include "policy/overlay.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 #include "tests/unit/args_words.h"
 
 #define WORLD_DISK_BYTES (1 << 26)
@@ -164,7 +165,7 @@ void world_status_set(struct planner_world *world, const char *status)
 
 struct planner_world *world_make(enum planner_world_kind kind, const char *status)
 {
-    struct planner_world *world = calloc(1, sizeof(*world));
+    struct planner_world *world = alloc_zeroed(1, sizeof(*world));
 
     world->state = state_new();
     world->vm = json_text(world_vm[kind]);
@@ -346,7 +347,7 @@ char *world_words(const json_t *plan)
 {
     const json_t *argv = json_object_get(json_object_get(plan_step(plan, "process-start", 0),
                                                          "args"), "argv");
-    char *out = calloc(1, 16384);
+    char *out = alloc_zeroed(1, 16384);
     json_t *word;
     size_t i;
 

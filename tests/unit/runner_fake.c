@@ -6,6 +6,8 @@
 
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "proxy/loop.h"
+#include "qmp/alloc.h"
 
 #define RUNNER_FAKE_END_S 60
 
@@ -148,9 +150,9 @@ static const struct runner_env env = {
 
 struct runner_fake *runner_fake_new(json_t *vm)
 {
-    struct runner_fake *fake = calloc(1, sizeof(*fake));
+    struct runner_fake *fake = alloc_zeroed(1, sizeof(*fake));
 
-    fake->base = event_base_new();
+    fake->base = loop_new();
     fake->qemu = fake_new(fake->base, vm);
     fake->log = json_array();
     fake->files = json_object();

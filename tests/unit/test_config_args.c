@@ -8,6 +8,7 @@
 #include "policy/config_args.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 #define LINE "-m 64 -blockdev driver=raw,node-name=n0,file.driver=file,file.filename=/i/a " \
              "-drive file=/i/b,if=none,id=d0 -device scsi-hd,drive=n0,id=s0 " \
@@ -20,7 +21,7 @@ static char *said(const char *line, const char *config, bool typed, bool lenient
     struct err none = ERR_INIT;
     struct args *args = words_parse(line, &none), *made;
     json_t *commands = json_text(config);
-    char *out = calloc(1, 8192);
+    char *out = alloc_zeroed(1, 8192);
     char **argv;
 
     made = config_args(args, commands, typed, lenient, err);

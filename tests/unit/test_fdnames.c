@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "policy/fdnames.h"
+#include "qmp/alloc.h"
 #include "qmp/err.h"
 #include "qmp/message.h"
 
@@ -38,13 +39,12 @@ static char *rewrite(const char *command, const char *arguments, struct seen *se
     struct err err = ERR_INIT;
     struct message m;
     size_t len = 12345;
-    char *request, *copy, *out;
+    char *request = alloc_print("{\"execute\":\"%s\",\"arguments\":%s}", command, arguments);
+    char *copy, *out;
 
-    assert_true(asprintf(&request, "{\"execute\":\"%s\",\"arguments\":%s}", command,
-                         arguments) > 0);
     if (!message_parse_request(request, strlen(request), false, &m, &err))
         fail_msg("%s: %s", request, err.desc);
-    copy = malloc(m.arguments.len);
+    copy = alloc_bytes(m.arguments.len);
     memcpy(copy, m.arguments.at, m.arguments.len);
     out = fdnames_rewrite(m.command, (struct span){ copy, m.arguments.len }, look, seen, &len);
     free(copy);
@@ -85,14 +85,12 @@ struct row {
 /* new: the arguments with name at every @. */
 static char *filled(const char *arguments, const char *name)
 {
-    char *text = NULL;
-    size_t len;
-    FILE *out = open_memstream(&text, &len);
+    size_t most = strlen(arguments) * (strlen(name) + 1) + 1;
+    char *text = alloc_bytes(most), *end = text;
 
-    assert_non_null(out);
     for (; *arguments; arguments++)
-        fprintf(out, *arguments == '@' ? "%s" : "%.1s", *arguments == '@' ? name : arguments);
-    fclose(out);
+        end += *arguments == '@' ? sprintf(end, "%s", name) : sprintf(end, "%c", *arguments);
+    *end = '\0';
     return text;
 }
 
@@ -324,17 +322,14 @@ static void the_same_name_again_is_no_change(void **state)
 /* open and close around the middle, n times. */
 static char *nested(const char *open, const char *middle, const char *close, int n)
 {
-    char *text = NULL;
-    size_t len;
-    FILE *out = open_memstream(&text, &len);
+    size_t most = (size_t)n * (strlen(open) + strlen(close)) + strlen(middle) + 1;
+    char *text = alloc_bytes(most), *end = text;
 
-    assert_non_null(out);
     for (int i = 0; i < n; i++)
-        fputs(open, out);
-    fputs(middle, out);
+        end = stpcpy(end, open);
+    end = stpcpy(end, middle);
     for (int i = 0; i < n; i++)
-        fputs(close, out);
-    fclose(out);
+        end = stpcpy(end, close);
     return text;
 }
 

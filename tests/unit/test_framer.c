@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "qmp/alloc.h"
 #include "qmp/framer.h"
 
 #define CUTS 20         /* random cuttings of each case */
@@ -74,7 +75,7 @@ static void feed_piece(struct framer *framer, const char *data, size_t len, stru
 /* A piece is copied to a place of its own size, so that reading beyond it is noticed. */
 static void feed_copy(struct framer *framer, const char *data, size_t len, struct shown *shown)
 {
-    char *copy = malloc(len ? len : 1);
+    char *copy = alloc_bytes(len ? len : 1);
 
     memcpy(copy, data, len);
     feed_piece(framer, copy, len, shown);
@@ -272,7 +273,7 @@ static void nesting_is_limited_as_in_qemu(void **state)
 static void tokens_are_limited_as_in_qemu(void **state)
 {
     struct framer *framer = framer_new(0);
-    char *data = malloc(FRAMER_MAX_TOKENS + 1);
+    char *data = alloc_bytes(FRAMER_MAX_TOKENS + 1);
     struct frame frame;
 
     (void)state;

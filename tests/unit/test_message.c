@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "qmp/alloc.h"
 #include "qmp/message.h"
 #include "qmp/parse.h"
 
@@ -24,7 +25,7 @@ static const char *placed(const char *text, size_t len)
     copy = NULL;
     if (!text)
         return NULL;
-    copy = malloc(len ? len : 1);
+    copy = alloc_bytes(len ? len : 1);
     memcpy(copy, text, len);
     return copy;
 }
@@ -239,7 +240,7 @@ static void duplicate_keys_are_found_at_every_depth(void **state)
 
 static void duplicate_keys_are_found_among_many(void **state)
 {
-    char *text = malloc(2000000);
+    char *text = alloc_bytes(2000000);
     size_t len = 0;
 
     (void)state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Planners and what is known of image files: links, sizes, and whether QEMU has them open. */
+#include "qmp/alloc.h"
 #include "tests/unit/planner_world.h"
 
 #include "policy/overlay.h"
@@ -203,10 +204,9 @@ static void overlay_is_worked_with_as_the_image_below(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         json_t *below = json_text(rows[i].below);
         json_t *options = overlay_options(layer, below, rows[i].discard);
-        char *want;
+        char *want = alloc_print("{'node-name': 'n', 'driver': 'qcow2', 'file': {'driver': 'file', "
+                                 "'filename': '/p'}, 'backing': null%s}", rows[i].more);
 
-        assert_true(asprintf(&want, "{'node-name': 'n', 'driver': 'qcow2', 'file': {'driver': 'file', "
-                             "'filename': '/p'}, 'backing': null%s}", rows[i].more) > 0);
         assert_json_is(options, want);
         free(want);
         json_decref(options);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* planner_recover: what settles an operation that was interrupted while QEMU ran on. */
+#include "qmp/alloc.h"
 #include "tests/unit/planner_world.h"
 
 #include "policy/overlay.h"
@@ -319,7 +320,7 @@ static void journal_of_many_merges_stays_small(void **state)
 {
     struct planner_world *world = world_one(false);
     size_t len = 9 << 20;
-    char *text = malloc(len + 1);
+    char *text = alloc_bytes(len + 1);
     json_t *plan;
 
     (void)state;

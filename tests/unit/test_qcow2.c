@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "policy/qcow2.h"
+#include "qmp/alloc.h"
 
 #define BACKING "/images/base.qcow2"
 
@@ -80,7 +81,7 @@ static struct image image_full(unsigned version)
 /* A buffer of exactly len bytes, so that the sanitizer sees one byte too far. */
 static bool parse_exact(const void *data, size_t len, struct qcow2_header *out, struct err *err)
 {
-    void *copy = malloc(len ? len : 1);
+    void *copy = alloc_bytes(len ? len : 1);
     bool ok;
 
     memcpy(copy, data, len);

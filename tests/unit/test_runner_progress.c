@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "policy/reason.h"
+#include "qmp/alloc.h"
 
 /* What QEMU says of jobs, a line for each time that it is asked: "ID STATUS CURRENT TOTAL" for each
  * job, parted by ", ".  The last one holds. */
@@ -19,7 +20,7 @@ static void script_asked(struct fake_qemu *qemu, const char *query, void *arg)
 
     if (strcmp(query, "query-jobs") != 0 || !*script->lines)
         return;
-    line = strdup(*script->lines++);
+    line = alloc_copy(*script->lines++);
     json_object_clear(json_object_get(qemu->vm, "jobs"));
     for (char *job = strtok_r(line, ",", &save); job; job = strtok_r(NULL, ",", &save)) {
         char id[16], status[16];

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "qmp/alloc.h"
 #include "qmp/message.h"
 #include "qmp/parse.h"
 #include "qmp/splice.h"
@@ -25,7 +26,7 @@ static const char *placed(const char *text, size_t len)
     copy = NULL;
     if (!text)
         return NULL;
-    copy = malloc(len ? len : 1);
+    copy = alloc_bytes(len ? len : 1);
     memcpy(copy, text, len);
     return copy;
 }

@@ -6,6 +6,7 @@
 
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 /* A golden image L1, the VM's own L2, s1 with the children s2 (current) and s3. */
 static const char tree[] =
@@ -56,7 +57,7 @@ static void tree_can_be_worked_with(void **state)
 /* Puts value (stolen; NULL: nothing) at a path of members and indexes, "snapshots.0.name". */
 static void put(json_t *at, const char *path, json_t *value)
 {
-    char *copy = strdup(path), *rest = NULL;
+    char *copy = alloc_copy(path), *rest = NULL;
     char *word = strtok_r(copy, ".", &rest), *next;
 
     for (; (next = strtok_r(NULL, ".", &rest)); word = next)
