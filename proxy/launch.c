@@ -20,6 +20,7 @@
 #include "proxy/observer.h"
 #include "proxy/recover.h"
 #include "proxy/sock.h"
+#include "qmp/alloc.h"
 
 /* new: a name for a VM that has none: the same for the same command line in the same folder. */
 static char *launch_make_name(const struct options *options)
@@ -27,16 +28,17 @@ static char *launch_make_name(const struct options *options)
     XXH3_state_t *hash = XXH3_createState();
     char *cwd = realpath(".", NULL), *name;
 
-    if (!hash || !cwd)
-        abort();
+    if (!hash || (!cwd && errno == ENOMEM))
+        alloc_fail();
+    if (!cwd)
+        cwd = alloc_copy("?"); /* it was removed */
     XXH3_64bits_reset(hash);
     XXH3_64bits_update(hash, cwd, strlen(cwd) + 1);
     for (int i = 0; i < options->qemu_argc; i++)
         XXH3_64bits_update(hash, options->qemu_argv[i], strlen(options->qemu_argv[i]) + 1);
     if (options->connect)
         XXH3_64bits_update(hash, options->connect, strlen(options->connect) + 1);
-    if (asprintf(&name, "vm-%016llx", (unsigned long long)XXH3_64bits_digest(hash)) < 0)
-        abort();
+    name = alloc_print("vm-%016llx", (unsigned long long)XXH3_64bits_digest(hash));
     XXH3_freeState(hash);
     free(cwd);
     return name;
@@ -50,10 +52,8 @@ static bool launch_open_store(struct daemon *daemon, struct err *err)
     char *path;
 
     daemon->name_made = (!given || !given[0]) && !options->state_dir;
-    daemon->vm_name = given && given[0] ? strdup(given) : launch_make_name(options);
-    if (!daemon->vm_name)
-        abort();
-    path = options->state_dir ? strdup(options->state_dir) : store_default_path(daemon->vm_name);
+    daemon->vm_name = given && given[0] ? alloc_copy(given) : launch_make_name(options);
+    path = options->state_dir ? alloc_copy(options->state_dir) : store_default_path(daemon->vm_name);
     daemon->store = store_open(path, err);
     free(path);
     return daemon->store != NULL;
@@ -63,15 +63,12 @@ static bool launch_open_store(struct daemon *daemon, struct err *err)
 static char *launch_find_qemu_img(const char *binary)
 {
     const char *slash = strrchr(binary, '/');
-    char *path;
+    char *path = slash ? alloc_print("%.*s/qemu-img", (int)(slash - binary), binary) : NULL;
 
-    if (slash && asprintf(&path, "%.*s/qemu-img", (int)(slash - binary), binary) < 0)
-        abort();
-    if (slash && access(path, X_OK) == 0)
+    if (path && access(path, X_OK) == 0)
         return path;
-    if (slash)
-        free(path);
-    return strdup("qemu-img");
+    free(path);
+    return alloc_copy("qemu-img");
 }
 
 static json_t *launch_user_argv(const struct options *options)
@@ -196,8 +193,10 @@ static bool launch_find(struct daemon *daemon, bool *found, struct err *err)
 {
     if (!vm_adopt(daemon->vm, found, err))
         return false;
-    if (*found || recover_wants_next(daemon))
-        daemon->found_next = vm_adopt_next(daemon->vm, *found ? NULL : launch_next_ready_cb, daemon);
+    if ((*found || recover_wants_next(daemon)) &&
+        !vm_adopt_next(daemon->vm, &daemon->found_next, *found ? NULL : launch_next_ready_cb, daemon,
+                       err))
+        return false;
     *found = *found || daemon->found_next == WORLD_NEXT_ALIVE;
     if (!*found)
         vm_end_stale_next(daemon->vm);
@@ -244,7 +243,7 @@ static bool launch_attach(struct daemon *daemon, struct err *err)
 
     if (!address_parse(daemon->options.connect, &address, err))
         return false;
-    daemon->qemu_img = strdup("qemu-img");
+    daemon->qemu_img = alloc_copy("qemu-img");
     vm_attach(daemon->vm, &address);
     return true;
 }

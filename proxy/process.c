@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "policy/reason.h"
+#include "qmp/alloc.h"
 
 /* A killed process may have to write out a lot before it is gone. */
 #define PROCESS_END_MS 5000
@@ -27,34 +28,39 @@ struct process {
     unsigned long long start_time;
     bool child;
     int pidfd;
+    int go, report;             /* -1: it runs (process_run()) */
+    const char *program;        /* while it does not */
     struct event *event;
     process_exited_cb *exited;
     void *arg;
 };
 
+/* By read(), not by a FILE, which asks for memory: none is left, or no descriptor, does not mean that the
+ * process has ended. */
 unsigned long long process_read_start_time(pid_t pid)
 {
     char path[64], text[1024];
-    unsigned long long start = 0;
     const char *p;
-    FILE *file;
-    size_t n;
+    ssize_t n;
+    int fd;
 
     snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
-    file = fopen(path, "re");
-    if (!file)
-        return 0;
-    n = fread(text, 1, sizeof(text) - 1, file);
-    fclose(file);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : PROCESS_START_UNKNOWN;
+    n = read(fd, text, sizeof(text) - 1);
+    if (n < 0)
+        n = errno == ESRCH ? 0 : -1;
+    close(fd);
+    if (n < 0)
+        return PROCESS_START_UNKNOWN;
     text[n] = '\0';
     p = strrchr(text, ')'); /* the name may hold anything, spaces and ')' included */
     if (p && (strncmp(p, ") Z", 3) == 0 || strncmp(p, ") X", 3) == 0))
         return 0; /* dead, and only not waited for by whoever has inherited it */
     for (int field = 2; p && field < 22; field++)
         p = strchr(p + 1, ' ');
-    if (p)
-        start = strtoull(p + 1, NULL, 10);
-    return start;
+    return p ? strtoull(p + 1, NULL, 10) : 0;
 }
 
 static void process_exited(evutil_socket_t fd, short what, void *arg)
@@ -70,24 +76,32 @@ static void process_exited(evutil_socket_t fd, short what, void *arg)
     process->exited(process->arg, status);
 }
 
-static struct process *process_new(struct event_base *base, pid_t pid, bool child,
-                                   process_exited_cb *exited, void *arg)
+/* new: NULL, without an error, when there is no such process any more. */
+static struct process *process_watch(struct event_base *base, pid_t pid, bool child,
+                                     process_exited_cb *exited, void *arg, struct err *err)
 {
-    struct process *process = calloc(1, sizeof(*process));
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    /* Asked now that the pidfd says which process of that pid is meant. */
+    unsigned long long start = pidfd >= 0 ? process_read_start_time(pid) : 0;
+    struct process *process;
 
-    if (!process)
-        abort();
+    if (pidfd < 0 ? errno != ESRCH : start == PROCESS_START_UNKNOWN) {
+        err_set(err, REASON_QEMU_FAILED, "Cannot look at process %ld: %s", (long)pid,
+                strerror(errno));
+        if (pidfd >= 0)
+            close(pidfd);
+    }
+    if (pidfd < 0 || err->set)
+        return NULL;
+    process = alloc_zeroed(1, sizeof(*process));
     process->pid = pid;
     process->child = child;
     process->exited = exited;
     process->arg = arg;
-    process->start_time = process_read_start_time(pid);
-    process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (process->pidfd < 0) {
-        free(process);
-        return NULL;
-    }
-    process->event = event_new(base, process->pidfd, EV_READ | EV_PERSIST, process_exited, process);
+    process->start_time = start;
+    process->pidfd = pidfd;
+    process->go = process->report = -1;
+    process->event = event_new(base, pidfd, EV_READ | EV_PERSIST, process_exited, process);
     if (!process->event || event_add(process->event, NULL) < 0)
         abort();
     return process;
@@ -104,10 +118,13 @@ void process_allow_files(size_t n)
     process_nofile_raised = setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
-/* In the child: only async-signal-safe calls.  Tells the parent errno when exec fails. */
-static void process_exec(char *const argv[], const int *fds, size_t n, int report)
+/* In the child: only async-signal-safe calls.  Waits until it is told to go on, which a parent that has
+ * ended does not do.  Tells the parent errno when exec fails. */
+static void process_exec(char *const argv[], const int *fds, size_t n_fds, const int *go, int report)
 {
     sigset_t none;
+    ssize_t n;
+    char word;
     int error;
 
     sigemptyset(&none);
@@ -115,7 +132,13 @@ static void process_exec(char *const argv[], const int *fds, size_t n, int repor
     for (int sig = 1; sig < NSIG; sig++)
         if (sig != SIGHUP) /* nohup's choice is the user's */
             signal(sig, SIG_DFL);
-    for (size_t i = 0; i < n; i++)
+    close(go[1]);
+    do
+        n = read(go[0], &word, 1);
+    while (n < 0 && errno == EINTR);
+    if (n != 1)
+        _exit(127);
+    for (size_t i = 0; i < n_fds; i++)
         fcntl(fds[i], F_SETFD, 0);
     if (process_nofile_raised)
         setrlimit(RLIMIT_NOFILE, &process_nofile);
@@ -126,54 +149,72 @@ static void process_exec(char *const argv[], const int *fds, size_t n, int repor
     _exit(127);
 }
 
-struct process *process_spawn(struct event_base *base, char *const argv[], const int *fds,
-                              size_t n_fds, process_exited_cb *exited, void *arg, struct err *err)
+static void process_close(int *fd)
 {
-    struct process *process;
-    int report[2], error = 0;
-    pid_t pid;
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+struct process *process_new(struct event_base *base, char *const argv[], const int *fds, size_t n_fds,
+                            process_exited_cb *exited, void *arg, struct err *err)
+{
+    int go[2] = { -1, -1 }, report[2] = { -1, -1 };
+    struct process *process = NULL;
+    pid_t pid = -1;
+
+    if (pipe2(go, O_CLOEXEC) == 0 && pipe2(report, O_CLOEXEC) == 0)
+        pid = fork();
+    if (pid == 0)
+        process_exec(argv, fds, n_fds, go, report[1]);
+    if (pid < 0)
+        err_set(err, REASON_QEMU_FAILED, "Cannot start '%s': %s", argv[0], strerror(errno));
+    else
+        process = process_watch(base, pid, true, exited, arg, err);
+    process_close(&go[0]);
+    process_close(&report[1]);
+    if (process) {
+        process->go = go[1];
+        process->report = report[0];
+        process->program = argv[0];
+        return process;
+    }
+    process_close(&go[1]);
+    process_close(&report[0]);
+    if (pid > 0)
+        waitpid(pid, NULL, 0); /* it was not told to go on */
+    return NULL;
+}
+
+bool process_run(struct process *process, struct err *err)
+{
+    int error = 0;
     ssize_t n;
 
-    if (pipe2(report, O_CLOEXEC) < 0) {
-        err_set(err, REASON_QEMU_FAILED, "Cannot start %s: %s", argv[0], strerror(errno));
-        return NULL;
-    }
-    pid = fork();
-    if (pid == 0)
-        process_exec(argv, fds, n_fds, report[1]);
-    close(report[1]);
-    if (pid < 0) {
-        error = errno;
-    } else {
-        do
-            n = read(report[0], &error, sizeof(error));
-        while (n < 0 && errno == EINTR);
-        if (n != sizeof(error))
-            error = 0;
-        else
-            waitpid(pid, NULL, 0);
-    }
-    close(report[0]);
-    if (error) {
-        err_set(err, REASON_QEMU_FAILED, "Cannot start '%s': %s", argv[0], strerror(error));
-        err_name(err, "file", argv[0]);
-        return NULL;
-    }
-    process = process_new(base, pid, true, exited, arg);
-    if (!process)
-        abort(); /* our own child, not waited for: only memory or descriptors can lack */
-    return process;
+    n = write(process->go, "", 1);
+    process_close(&process->go);
+    do
+        n = n == 1 ? read(process->report, &error, sizeof(error)) : -1;
+    while (n < 0 && errno == EINTR);
+    process_close(&process->report);
+    if (n == 0)
+        return true;
+    if (n != sizeof(error))
+        error = errno; /* it was killed before it began */
+    waitpid(process->pid, NULL, 0);
+    err_set(err, REASON_QEMU_FAILED, "Cannot start '%s': %s", process->program, strerror(error));
+    err_name(err, "file", process->program);
+    return false;
 }
 
 struct process *process_adopt(struct event_base *base, pid_t pid, unsigned long long start_time,
-                              process_exited_cb *exited, void *arg)
+                              process_exited_cb *exited, void *arg, struct err *err)
 {
     struct process *process;
 
-    if (pid <= 1 || start_time == 0 || process_read_start_time(pid) != start_time)
+    if (pid <= 1 || start_time == 0)
         return NULL;
-    process = process_new(base, pid, false, exited, arg);
-    /* Asked again now that the pidfd pins it. */
+    process = process_watch(base, pid, false, exited, arg, err);
     if (process && process->start_time != start_time) {
         process_free(process);
         return NULL;
@@ -217,6 +258,11 @@ void process_free(struct process *process)
         return;
     event_free(process->event);
     close(process->pidfd);
+    if (process->go >= 0) {
+        close(process->go);
+        close(process->report);
+        waitpid(process->pid, NULL, 0);
+    }
     free(process);
 }
 

@@ -25,14 +25,17 @@ typedef void process_exited_cb(void *arg, int status);
  * that of the processes it spawns. */
 void process_allow_files(size_t n);
 
-/* Starts argv[0] (looked up in PATH) with the n descriptors fds, and no other of ours, inherited under
- * their own numbers.  Fails when the program cannot be executed. */
-struct process *process_spawn(struct event_base *base, char *const argv[], const int *fds, size_t n,
-                              process_exited_cb *exited, void *arg, struct err *err);
+/* new: a process that is not argv[0] (looked up in PATH) yet, but waits for process_run(): so that it can
+ * be on record before it is.  Until then it ends when this proxy does, and by process_free().  The n
+ * descriptors fds, and no other of ours, are inherited under their own numbers. */
+struct process *process_new(struct event_base *base, char *const argv[], const int *fds, size_t n,
+                            process_exited_cb *exited, void *arg, struct err *err);
+/* Fails when the program cannot be executed: then the process has ended, without exited(). */
+bool process_run(struct process *process, struct err *err);
 
-/* NULL (without an error) when no such process lives any more. */
+/* NULL, without an error, when no such process lives any more; with one when that cannot be told. */
 struct process *process_adopt(struct event_base *base, pid_t pid, unsigned long long start_time,
-                              process_exited_cb *exited, void *arg);
+                              process_exited_cb *exited, void *arg, struct err *err);
 
 /* SIGKILL to a process that an earlier proxy started, if it still lives; returns when it is gone, or
  * after some seconds. */
@@ -43,7 +46,7 @@ bool process_wait_end(const struct process *process);
 /* The same without waiting. */
 bool process_has_ended(const struct process *process);
 
-/* Does not end the process. */
+/* Does not end a process that runs. */
 void process_free(struct process *process);
 
 pid_t process_pid(const struct process *process);
@@ -55,5 +58,7 @@ void process_set_owner(struct process *process, process_exited_cb *exited, void 
 
 /* Field 22 of /proc/PID/stat, 0 when there is no such process, or a dead one. */
 unsigned long long process_read_start_time(pid_t pid);
+/* What it returns when that cannot be told: no process has it. */
+#define PROCESS_START_UNKNOWN (~0ULL)
 
 #endif

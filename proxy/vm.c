@@ -9,6 +9,7 @@
 #include "proxy/log.h"
 #include "proxy/sock.h"
 #include "proxy/vm_internal.h"
+#include "qmp/alloc.h"
 
 static void vm_finish(struct vm *vm, bool ok, struct err *err)
 {
@@ -146,10 +147,8 @@ const struct link_ops instance_ops = {
 
 static struct instance *instance_new(struct vm *vm, const char *socket)
 {
-    struct instance *instance = calloc(1, sizeof(*instance));
+    struct instance *instance = alloc_zeroed(1, sizeof(*instance));
 
-    if (!instance)
-        abort();
     instance->vm = vm;
     instance->socket = socket;
     instance->status = -1;
@@ -181,9 +180,8 @@ static bool monitors_listen(struct monitors *monitors, int dirfd, const char *so
         monitors->fds[i] = sock_listen_at(dirfd, names[i], err);
         if (monitors->fds[i] < 0)
             return false;
-        if (asprintf(&monitors->chardevs[i], "socket,id=%s,fd=%d,server=on,wait=off", ids[i],
-                     monitors->fds[i]) < 0)
-            abort();
+        monitors->chardevs[i] = alloc_print("socket,id=%s,fd=%d,server=on,wait=off", ids[i],
+                                            monitors->fds[i]);
     }
     return true;
 }
@@ -196,9 +194,7 @@ static char **instance_argv(char *const argv[], const struct monitors *monitors)
 
     while (argv[n])
         n++;
-    out = calloc(n + 9, sizeof(*out));
-    if (!out)
-        abort();
+    out = alloc_zeroed(n + 9, sizeof(*out));
     memcpy(out, argv, n * sizeof(*out));
     out[n++] = (char *)"-chardev";
     out[n++] = monitors->chardevs[0];
@@ -211,28 +207,51 @@ static char **instance_argv(char *const argv[], const struct monitors *monitors)
     return out;
 }
 
+/* What a proxy finds it by that starts when this one is gone: so it is there before the process is. */
+static bool instance_record(const struct instance *instance, const struct process *process,
+                            struct err *err)
+{
+    const struct vm *vm = instance->vm;
+    unsigned long long start = process_start_time(process);
+    long pid = (long)process_pid(process);
+
+    return strcmp(instance->socket, STORE_SOCKET) == 0
+               ? store_write_process(vm->store, pid, start, vm->user_argv, err)
+               : store_write_next(vm->store, pid, start, err);
+}
+
+/* new: a process on those listening sockets, that is on record and runs. */
+static struct process *instance_run(struct instance *instance, char *const argv[],
+                                    const struct monitors *monitors, struct err *err)
+{
+    char **words = instance_argv(argv, monitors);
+    struct process *process = process_new(instance->vm->base, words, monitors->fds, 2,
+                                          instance_exited, instance, err);
+
+    if (process && (!instance_record(instance, process, err) || !process_run(process, err))) {
+        process_free(process);
+        process = NULL;
+    }
+    free(words);
+    return process;
+}
+
 struct instance *instance_start(struct vm *vm, const char *socket, char *const argv[],
                                 struct err *err)
 {
     struct instance *instance = instance_new(vm, socket);
     int dirfd = vm->store->dirfd, fd = -1;
     struct monitors monitors;
-    char **words;
 
     if (monitors_listen(&monitors, dirfd, socket, err))
         fd = sock_connect_at(dirfd, socket, err);
-    if (fd >= 0) {
-        words = instance_argv(argv, &monitors);
-        instance->process = process_spawn(vm->base, words, monitors.fds, 2, instance_exited,
-                                          instance, err);
-        free(words);
-    }
+    if (fd >= 0)
+        instance->process = instance_run(instance, argv, &monitors, err);
     monitors_close(&monitors);
     if (!instance->process) {
         if (fd >= 0)
             close(fd);
-        unlinkat(dirfd, socket, 0);
-        unlinkat(dirfd, instance_bulk(socket), 0);
+        (strcmp(socket, STORE_SOCKET) == 0 ? store_forget_process : store_forget_next)(vm->store);
         free(instance);
         return NULL;
     }
@@ -255,10 +274,8 @@ static void vm_timeout_cb(evutil_socket_t fd, short what, void *arg)
 struct vm *vm_new(struct event_base *base, struct store *store, const json_t *user_argv,
                   const struct vm_ops *ops, void *arg)
 {
-    struct vm *vm = calloc(1, sizeof(*vm));
+    struct vm *vm = alloc_zeroed(1, sizeof(*vm));
 
-    if (!vm)
-        abort();
     vm->base = base;
     vm->store = store;
     vm->user_argv = json_incref((json_t *)user_argv);
@@ -289,19 +306,13 @@ void vm_free(struct vm *vm)
 
 bool vm_record_main(struct vm *vm, struct err *err)
 {
-    return store_write_process(vm->store, process_pid(vm->main->process),
-                               process_start_time(vm->main->process), vm->user_argv, err);
+    return instance_record(vm->main, vm->main->process, err);
 }
 
 bool vm_start(struct vm *vm, char *const argv[], struct err *err)
 {
     vm->main = instance_start(vm, STORE_SOCKET, argv, err);
-    if (!vm->main)
-        return false;
-    if (vm_record_main(vm, err))
-        return true;
-    process_signal(vm->main->process, SIGKILL);
-    return false;
+    return vm->main != NULL;
 }
 
 struct instance *instance_adopt(struct vm *vm, bool next, struct err *err)
@@ -317,7 +328,7 @@ struct instance *instance_adopt(struct vm *vm, bool next, struct err *err)
     instance->process =
         process_adopt(vm->base, (pid_t)json_integer_value(json_object_get(record, "pid")),
                       (unsigned long long)json_integer_value(json_object_get(record, "start")),
-                      instance_exited, instance);
+                      instance_exited, instance, err);
     if (instance->process && !next && !json_equal(json_object_get(record, "argv"), vm->user_argv))
         err_set(err, REASON_WRONG_STATE, "This VM's QEMU (pid %ld) is running with another command "
                 "line: end it first, or start the proxy with that command line",

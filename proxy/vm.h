@@ -44,11 +44,12 @@ void vm_free(struct vm *vm);
 
 /* Starts main.  argv without the private monitor, which is added here. */
 bool vm_start(struct vm *vm, char *const argv[], struct err *err);
-/* Finds main running; *found says whether there was one. */
+/* Finds main running; *found says whether there was one.  Fails when that cannot be told. */
 bool vm_adopt(struct vm *vm, bool *found, struct err *err);
 /* The same for a second QEMU that an earlier proxy had started; ready (may be NULL) is called when it
  * answers. */
-enum world_next vm_adopt_next(struct vm *vm, vm_done_cb *ready, void *arg);
+bool vm_adopt_next(struct vm *vm, enum world_next *found, vm_done_cb *ready, void *arg,
+                   struct err *err);
 /* Ends it without looking at it. */
 void vm_end_stale_next(struct vm *vm);
 /* Attaches to a monitor that somebody else's QEMU listens on, now or as soon as it can be connected

@@ -38,7 +38,7 @@ struct vm {
 
 extern const struct link_ops instance_ops;
 
-/* Starts a process and connects to it; the listening socket stays with QEMU alone. */
+/* Starts a process, on record before it runs, and connects to it; the listening socket stays with QEMU alone. */
 struct instance *instance_start(struct vm *vm, const char *socket, char *const argv[],
                                 struct err *err);
 

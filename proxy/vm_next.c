@@ -4,11 +4,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include "policy/reason.h"
 #include "proxy/log.h"
 #include "proxy/vm_internal.h"
+#include "qmp/alloc.h"
 
 /* How long a second QEMU may take until it answers. */
 #define VM_START_TIMEOUT_S 30
@@ -39,11 +41,6 @@ void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *ar
         err_clear(&err);
         return;
     }
-    if (!store_write_next(vm->store, process_pid(vm->next->process),
-                          process_start_time(vm->next->process), &err)) {
-        log_warn("%s", err.desc);
-        err_clear(&err);
-    }
     vm->done = done;
     vm->done_arg = arg;
     event_add(vm->timeout, &limit);
@@ -63,25 +60,27 @@ static pid_t vm_next_pid(struct vm *vm)
     return pid;
 }
 
-enum world_next vm_adopt_next(struct vm *vm, vm_done_cb *ready, void *arg)
+bool vm_adopt_next(struct vm *vm, enum world_next *found, vm_done_cb *ready, void *arg,
+                   struct err *err)
 {
-    struct err err = ERR_INIT;
     pid_t pid = vm_next_pid(vm);
 
     /* The proxy may have died between making it main and forgetting that it was next. */
+    *found = WORLD_NEXT_NONE;
     if (pid == 0 || pid == vm_pid(vm)) {
         store_forget_next(vm->store);
-        return WORLD_NEXT_NONE;
+        return true;
     }
-    vm->next = instance_adopt(vm, true, &err);
-    if (err.set)
-        log_warn("%s", err.desc);
-    err_clear(&err);
-    if (!vm->next)
-        return WORLD_NEXT_GONE;
-    vm->done = ready;
-    vm->done_arg = arg;
-    return WORLD_NEXT_ALIVE;
+    vm->next = instance_adopt(vm, true, err);
+    *found = vm->next ? WORLD_NEXT_ALIVE : WORLD_NEXT_GONE;
+    if (vm->next) {
+        vm->done = ready;
+        vm->done_arg = arg;
+    } else if (err->set && strcmp(err->reason, REASON_QEMU_FAILED) != 0) {
+        log_warn("%s", err->desc);
+        err_clear(err);
+    }
+    return !err->set;
 }
 
 void vm_end_stale_next(struct vm *vm)
@@ -122,9 +121,7 @@ void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg)
         done(arg, true, NULL);
         return;
     }
-    discard = malloc(sizeof(*discard));
-    if (!discard)
-        abort();
+    discard = alloc_bytes(sizeof(*discard));
     discard->vm = vm;
     discard->done = done;
     discard->arg = arg;

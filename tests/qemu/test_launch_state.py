@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 # pylint: disable=wrong-import-position
+import faulty
 import harness
 import oracle
 import vm
@@ -37,6 +38,30 @@ def guest(t, *args, **options):
 
 
 # ---- one proxy after the other ----
+
+def test_a_proxy_that_dies_before_qemu_is_on_record_leaves_none_behind(t):
+    """The next one would not find it, and start another on the same disks."""
+    proxy, faults = vm.Proxy(t, oracle.make_disks(t.dir)), faulty.Faults(t)
+    faults.rules(("hold", 0, "sync", ".process.json.tmp"))
+    proxy.start(connect=False, env=faults.env)
+    harness.poll((proxy.state / ".process.json.tmp").exists, 5, "the record to be written")
+    proxy.kill()
+    harness.poll(lambda: not proxy.all_pids(), 5, "nothing to be left")
+    faults.mend()
+    proxy.start()
+    proxy.serial.wait_tick(3)
+    equal(len(proxy.serial.boots()), 1, "boots")
+    equal(proxy.stop(), 0, "exit status")
+
+
+def test_a_start_that_cannot_be_recorded_starts_nothing(t):
+    proxy, faults = vm.Proxy(t, oracle.make_disks(t.dir)), faulty.Faults(t)
+    faults.rules(("fail", faulty.EIO, "sync", ".process.json.tmp"))
+    proxy.start(connect=False, env=faults.env)
+    equal(proxy.wait(), 1, "exit status")
+    equal(proxy.all_pids(), [], "processes")
+    equal(sorted(path.name for path in proxy.state.iterdir()), ["memory"], "files")
+
 
 def test_qemu_outlives_a_killed_proxy_and_the_next_one_finds_it(t):
     proxy = guest(t)
