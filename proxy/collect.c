@@ -14,6 +14,7 @@
 #include "proxy/collect_drives.h"
 #include "proxy/collect_places.h"
 #include "proxy/jobs.h"
+#include "qmp/alloc.h"
 
 /* As long as a step of a plan may stay unanswered. */
 #define COLLECT_TIMEOUT_S 30
@@ -50,7 +51,7 @@ void collect_free(struct collect *collect)
     free(collect);
 }
 
-static void collect_fail(struct collect *collect)
+void collect_fail(struct collect *collect)
 {
     if (!collect->cancelled)
         collect->cb(collect->arg, false, NULL, &collect->err);
@@ -233,11 +234,9 @@ static void collect_watchdog_cb(evutil_socket_t fd, short what, void *arg)
 struct collect *collect_start(struct daemon *daemon, const json_t *state, bool with_qemu,
                               collect_cb *cb, void *arg)
 {
-    struct collect *collect = calloc(1, sizeof(*collect));
+    struct collect *collect = alloc_zeroed(1, sizeof(*collect));
     struct timeval limit = { .tv_sec = COLLECT_TIMEOUT_S };
 
-    if (!collect)
-        abort();
     collect->daemon = daemon;
     collect->state = json_incref((json_t *)state);
     collect->cb = cb;

@@ -60,10 +60,10 @@ static void collect_rooms_cb(void *arg, bool ok, json_t *result, struct err *err
     struct collect *collect = arg;
     struct world world = collect->world;
 
-    (void)ok;
-    (void)err;
-    if (collect->cancelled) {
-        collect_free(collect);
+    if (!ok && !collect->err.set)
+        err_move(&collect->err, err);
+    if (collect->cancelled || collect->err.set) {
+        collect_fail(collect);
         return;
     }
     json_object_update(world.rooms, json_object_get(result, "rooms"));
@@ -91,8 +91,8 @@ static void collect_files_cb(void *arg, bool ok, json_t *result, struct err *err
     struct collect *collect = arg;
     json_t *more;
 
-    (void)ok;
-    (void)err;
+    if (!ok)
+        err_move(&collect->err, err);
     collect->world.files = json_incref(json_object_get(result, "files"));
     collect->world.rooms = json_incref(json_object_get(result, "rooms"));
     collect->world.open = json_incref(json_object_get(result, "open"));

@@ -45,6 +45,8 @@ struct collect {
 };
 
 void collect_free(struct collect *collect);
+/* Calls back with collect->err, unless nobody waits for it any more, and frees it. */
+void collect_fail(struct collect *collect);
 
 /* The last part: looks at the files, calls back, and frees it. */
 void collect_inspect(struct collect *collect);

@@ -17,14 +17,15 @@
 #include "proxy/deeds.h"
 #include "proxy/program.h"
 #include "proxy/durable.h"
+#include "qmp/alloc.h"
 
 /* Reads the header; a file whose first bytes are not qcow2's is raw. */
 static void inspect_header(int fd, json_t *entry)
 {
     struct qcow2_header header;
     struct err err = ERR_INIT;
-    char *head = malloc(QCOW2_HEAD_BYTES);
-    ssize_t n = head ? pread(fd, head, QCOW2_HEAD_BYTES, 0) : -1;
+    char *head = alloc_bytes(QCOW2_HEAD_BYTES);
+    ssize_t n = pread(fd, head, QCOW2_HEAD_BYTES, 0);
 
     if (n < 4 || memcmp(head, "QFI\xfb", 4) != 0) {
         json_object_set_new(entry, "format", json_string("raw"));
@@ -64,14 +65,26 @@ static void inspect_below(const char *path, json_t *entry)
     free(below);
 }
 
-static json_t *inspect_file(const char *path)
+/* Out of descriptors or memory is not "there is no such file": what is concluded from that is that
+ * overlays are of no use. */
+static bool inspect_is_exhausted(int error)
+{
+    return error == ENOMEM || error == EMFILE || error == ENFILE;
+}
+
+static json_t *inspect_file(const char *path, struct err *err)
 {
     /* Opened without O_NONBLOCK a FIFO would hang, and a tape would rewind. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     json_t *entry = json_pack("{s:b}", "exists", fd >= 0);
-    char *real = realpath(path, NULL), mtime[48];
+    int error = errno;
+    char *real = fd >= 0 ? realpath(path, NULL) : NULL, mtime[48];
     struct stat st, link;
 
+    if (fd >= 0 && !real)
+        error = errno;
+    if (!real && !err->set && inspect_is_exhausted(error))
+        durable_errno(err, error, "look at", path);
     if (fd >= 0 && real && fstat(fd, &st) == 0) {
         snprintf(mtime, sizeof(mtime), "%lld.%09ld", (long long)st.st_mtim.tv_sec,
                  st.st_mtim.tv_nsec);
@@ -118,6 +131,8 @@ static json_t *inspect_open(long pid)
 
     snprintf(path, sizeof(path), "/proc/%ld/fd", pid);
     dir = pid > 0 ? opendir(path) : NULL;
+    if (pid > 0 && !dir && errno == ENOMEM)
+        alloc_fail();
     while (dir && (entry = readdir(dir))) {
         if (entry->d_name[0] == '.' || fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
             continue;
@@ -139,15 +154,15 @@ bool deed_inspect(const json_t *args, json_t **result, struct err *err)
     json_t *path;
     size_t i;
 
-    (void)err;
     json_array_foreach(json_object_get(args, "files"), i, path)
-        json_object_set_new(files, json_string_value(path), inspect_file(json_string_value(path)));
+        json_object_set_new(files, json_string_value(path),
+                            inspect_file(json_string_value(path), err));
     json_array_foreach(json_object_get(args, "folders"), i, path)
         json_object_set_new(rooms, json_string_value(path), inspect_room(json_string_value(path)));
     *result = json_pack("{s:o, s:o, s:o*, s:o*}", "files", files, "rooms", rooms, "open",
                         inspect_open((long)json_integer_value(json_object_get(args, "pid"))),
                         "program", program ? program_look(program) : NULL);
-    return true;
+    return !err->set;
 }
 
 bool deed_preflight(const json_t *args, json_t **result, struct err *err)

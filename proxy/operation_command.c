@@ -12,6 +12,7 @@
 #include "proxy/deeds.h"
 #include "proxy/observer.h"
 #include "proxy/operation_internal.h"
+#include "qmp/alloc.h"
 #include "qmp/splice.h"
 
 static json_t *operation_arguments(const struct message *message)
@@ -108,9 +109,10 @@ static void operation_queried_cb(void *arg, bool ok, json_t *result, struct err 
 {
     struct operation_query *query = arg;
 
-    (void)ok;
-    (void)err;
-    operation_list(query->daemon, query->slot, query->name, json_object_get(result, "files"));
+    if (ok)
+        operation_list(query->daemon, query->slot, query->name, json_object_get(result, "files"));
+    else
+        answer_error(query->slot, err);
     free(query->name);
     free(query);
 }
@@ -129,10 +131,8 @@ static void operation_query(struct daemon *daemon, struct slot *slot, const json
         answer_error(slot, &err);
         return;
     }
-    query = calloc(1, sizeof(*query));
-    if (!query)
-        abort();
-    *query = (struct operation_query){ daemon, slot, name ? strdup(name) : NULL };
+    query = alloc_zeroed(1, sizeof(*query));
+    *query = (struct operation_query){ daemon, slot, name ? alloc_copy(name) : NULL };
     slot->local = true;
     collect_static(daemon, &world);
     paths = collect_paths(&world, daemon->store->state);
@@ -168,10 +168,8 @@ static void operation_query_verify(struct daemon *daemon, struct slot *slot,
         operation_query(daemon, slot, arguments);
         return;
     }
-    query = calloc(1, sizeof(*query));
-    if (!query)
-        abort();
-    *query = (struct operation_query){ daemon, slot, name ? strdup(name) : NULL };
+    query = alloc_zeroed(1, sizeof(*query));
+    *query = (struct operation_query){ daemon, slot, name ? alloc_copy(name) : NULL };
     slot->local = true;
     observer_look(daemon->observer, operation_looked_cb, query);
 }

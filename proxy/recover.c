@@ -15,6 +15,7 @@
 #include "proxy/deeds.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
+#include "qmp/alloc.h"
 
 /* Runs the deeds of that name in the plan's steps, or in the undo lists of them. */
 static void recover_deeds(const json_t *plan, const char *name, bool undo)
@@ -40,18 +41,19 @@ static void recover_deeds(const json_t *plan, const char *name, bool undo)
 }
 
 /* What the files say that a record names. */
-static void recover_look(struct daemon *daemon, const json_t *state, struct world *world)
+static bool recover_look(struct daemon *daemon, const json_t *state, struct world *world,
+                         struct err *err)
 {
     json_t *paths, *found = NULL;
-    struct err err = ERR_INIT;
+    bool ok;
 
     collect_static(daemon, world);
     paths = collect_paths(world, state);
-    if (!deed_inspect(paths, &found, &err))
-        err_clear(&err);
+    ok = deed_inspect(paths, &found, err);
     world->files = json_incref(json_object_get(found, "files"));
     json_decref(paths);
     json_decref(found);
+    return ok;
 }
 
 /* Do all disks' chains in that record have the headers that it says?  Whether a file was touched since
@@ -112,8 +114,8 @@ static bool recover_create(struct daemon *daemon, const json_t *plan, struct err
     struct world world;
     bool ok;
 
-    recover_look(daemon, adopted, &world);
-    ok = recover_there(&world, daemon->store->state, adopted, err);
+    ok = recover_look(daemon, adopted, &world, err) &&
+         recover_there(&world, daemon->store->state, adopted, err);
     if (!ok) {
         log_warn("snapshot-create of '%s' was interrupted: that is settled when its images are there",
                  state_str(plan, "name"));
@@ -148,14 +150,16 @@ static bool recover_revert(struct daemon *daemon, const json_t *plan, bool commi
 
 static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
 {
-    const json_t *fitting;
+    const json_t *fitting = NULL;
     json_t *args, *result = NULL;
     struct err warn = ERR_INIT;
     struct world world;
 
-    recover_look(daemon, daemon->store->state, &world);
-    fitting = fitting_record(&world, plan, daemon->store->state, recover_fits, &world);
+    if (recover_look(daemon, daemon->store->state, &world, err))
+        fitting = fitting_record(&world, plan, daemon->store->state, recover_fits, &world);
     json_decref(world.files);
+    if (err->set)
+        return false;
     if (!fitting) {
         err_set(err, REASON_CHAIN_MISMATCH, "The images are not as any record of the interrupted delete "
                 "of '%s' says (the log tells which): put back what is missing",
@@ -311,7 +315,7 @@ void recover_hot(struct daemon *daemon)
     if (daemon->operation)
         return;
     if (!store_read_journal(daemon->store, &journal, &err)) {
-        daemon->stuck = strdup(err.desc);
+        daemon->stuck = alloc_copy(err.desc);
         err_clear(&err);
     } else if (journal) {
         free(daemon->stuck); /* one more try */
