@@ -41,6 +41,33 @@ json_t *collect_paths(const struct world *world, const json_t *state)
     return json_pack("{s:o, s:o}", "files", files, "folders", folders);
 }
 
+static bool collect_on_record(const json_t *state, const char *file)
+{
+    const char *id;
+    json_t *layer;
+
+    json_object_foreach(json_object_get(state, "layers"), id, layer)
+        if (strcmp(state_str(layer, "path"), file) == 0 || strcmp(state_str(layer, "real"), file) == 0)
+            return true;
+    return false;
+}
+
+/* new: overlays that somebody else has made, and that may come into the record now.  QEMU does not see to
+ * it that a new image, and its name, are found behind a power cut. */
+static json_t *collect_unsynced(const struct world *world, const json_t *state)
+{
+    json_t *files = json_array();
+
+    for (size_t i = 0; world->graph && i < world->graph->n_disks; i++) {
+        const struct graph_disk *disk = &world->graph->disks[i];
+
+        for (size_t k = 0; disk->writable && k + 1 < disk->n_chain; k++)
+            if (!collect_on_record(state, disk->chain[k].file))
+                json_array_append_new(files, json_string(disk->chain[k].file));
+    }
+    return files;
+}
+
 /* The folder of a disk that was named by a relative path is asked for by its real path too. */
 static json_t *collect_more_folders(const json_t *files)
 {
@@ -109,6 +136,7 @@ void collect_inspect(struct collect *collect)
 
     if (collect->world.graph && vm_has_process(collect->daemon->vm))
         json_object_set_new(paths, "pid", json_integer(vm_pid(collect->daemon->vm)));
+    json_object_set_new(paths, "sync", collect_unsynced(&collect->world, collect->state));
     collect_fit_ask(&collect->world, collect->program_of, paths);
     worker_run(collect->daemon->worker, deed_inspect, paths, collect_files_cb, collect);
     json_decref(paths);

@@ -19,8 +19,9 @@
  *   file-sync       { file }                        it is on the disk
  *   file-remove     { file }
  *   files-remove    { files: [path] }               all of them, then the first error
- *   inspect         { files: [path], folders: [path], pid?, program? } -> { files, rooms, open?, program? }
- *                   (policy/world.h; program: program.h)
+ *   inspect         { files: [path], folders: [path], sync?: [path], pid?, program? }
+ *                   -> { files, rooms, open?, program? } (policy/world.h; program: program.h);
+ *                   what is in sync is on the disk then
  *   preflight       { steps }                       would the plan's new files find their place?
  */
 #ifndef PROXY_DEEDS_H

@@ -14,7 +14,7 @@
 #include "policy/qcow2.h"
 #include "policy/reason.h"
 #include "policy/state.h"
-#include "proxy/deeds.h"
+#include "proxy/deeds_internal.h"
 #include "proxy/program.h"
 #include "proxy/durable.h"
 #include "qmp/alloc.h"
@@ -147,6 +147,23 @@ static json_t *inspect_open(long pid)
     return open;
 }
 
+/* A file, and its name, are on the disk; what is no regular file is let be. */
+static bool inspect_sync(const char *path, struct err *err)
+{
+    char *real = realpath(path, NULL);
+    int fd = real ? open(real, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+    struct stat st;
+
+    if (fd < 0 && inspect_is_exhausted(errno))
+        durable_errno(err, errno, "look at", path);
+    else if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        deed_sync(fd, real, err);
+    if (fd >= 0)
+        close(fd);
+    free(real);
+    return !err->set;
+}
+
 bool deed_inspect(const json_t *args, json_t **result, struct err *err)
 {
     const json_t *program = json_object_get(args, "program");
@@ -154,6 +171,9 @@ bool deed_inspect(const json_t *args, json_t **result, struct err *err)
     json_t *path;
     size_t i;
 
+    json_array_foreach(json_object_get(args, "sync"), i, path)
+        if (!inspect_sync(json_string_value(path), err))
+            break;
     json_array_foreach(json_object_get(args, "files"), i, path)
         json_object_set_new(files, json_string_value(path),
                             inspect_file(json_string_value(path), err));

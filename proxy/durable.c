@@ -181,6 +181,26 @@ int durable_open_parent(const char *path, const char **base)
     return fd;
 }
 
+bool durable_sync_way(const char *path, struct err *err)
+{
+    char *way = alloc_copy(path), *slash;
+
+    while (!err->set && (slash = strrchr(way, '/'))) {
+        int fd;
+
+        slash[slash == way] = '\0'; /* the last one is "/" */
+        fd = open(way, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 ? errno != EACCES : fsync(fd) < 0)
+            durable_errno(err, errno, "fsync the folder", way);
+        if (fd >= 0)
+            close(fd);
+        if (slash == way)
+            break;
+    }
+    free(way);
+    return !err->set;
+}
+
 bool durable_remove_path(const char *path, struct err *err)
 {
     const char *base;

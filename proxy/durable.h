@@ -33,6 +33,10 @@ bool durable_remove(int dirfd, const char *name, struct err *err);
 /* Unlinks the file at path and fsyncs its folder; a file that is not there is fine. */
 bool durable_remove_path(const char *path, struct err *err);
 
+/* The way to the file or folder at that absolute path is on the disk: fsyncs each folder above it.  One
+ * that may not be opened was not made by this user. */
+bool durable_sync_way(const char *path, struct err *err);
+
 /* Opens the folder that holds path; the caller closes it. -1: errno. *base points into path. */
 int durable_open_parent(const char *path, const char **base);
 

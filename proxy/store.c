@@ -96,6 +96,8 @@ static bool store_load(struct store *store, struct err *err)
         durable_sweep(store->dirfd, files[i]);
     if (!durable_read_json(store->dirfd, STORE_STATE, &store->state, err))
         return false;
+    /* Whoever wrote the record has seen to that. */
+    store->anchored = store->state != NULL;
     if (!store->state)
         store->state = state_new();
     return state_check(store->state, err);
@@ -148,11 +150,19 @@ void store_free(struct store *store)
     free(store);
 }
 
+/* A file that has to be found behind a power cut. */
+static bool store_write_lasting(struct store *store, const char *name, const json_t *value,
+                                struct err *err)
+{
+    store->anchored = store->anchored || durable_sync_way(store->path, err);
+    return store->anchored && durable_write_json(store->dirfd, name, value, err);
+}
+
 bool store_write(struct store *store, const json_t *state, struct err *err)
 {
     json_t *copy;
 
-    if (!durable_write_json(store->dirfd, STORE_STATE, state, err))
+    if (!store_write_lasting(store, STORE_STATE, state, err))
         return false;
     copy = json_deep_copy(state);
     json_decref(store->state);
@@ -162,12 +172,21 @@ bool store_write(struct store *store, const json_t *state, struct err *err)
 
 bool store_write_journal(struct store *store, const json_t *journal, struct err *err)
 {
-    return durable_write_json(store->dirfd, STORE_JOURNAL, journal, err);
+    return store_write_lasting(store, STORE_JOURNAL, journal, err);
 }
 
 bool store_read_journal(struct store *store, json_t **out, struct err *err)
 {
-    return durable_read_json(store->dirfd, STORE_JOURNAL, out, err);
+    if (!durable_read_json(store->dirfd, STORE_JOURNAL, out, err))
+        return false;
+    /* The proxy that wrote it may have died before it knew that it is on the disk.  What is done because
+     * of it must not be found without it. */
+    if (!*out || fsync(store->dirfd) == 0)
+        return true;
+    durable_errno(err, errno, "fsync the folder of", STORE_JOURNAL);
+    json_decref(*out);
+    *out = NULL;
+    return false;
 }
 
 bool store_remove_journal(struct store *store, struct err *err)

@@ -12,7 +12,8 @@
  *   process.next.json   the same of a second QEMU, while there is one
  *
  * Rules: mode 0700, owned by us, one proxy at a time (flock on the folder).  Every file is replaced
- * as a whole (durable.h).  A newer format is refused, not guessed at.
+ * as a whole (durable.h).  Before the first journal or record is written in it, the folder itself and those
+ * on the way to it are on the disk.  A newer format is refused, not guessed at.
  */
 #ifndef PROXY_STORE_H
 #define PROXY_STORE_H
@@ -35,6 +36,7 @@ struct store {
     char *memory_path;      /* absolute */
     int dirfd;
     json_t *state;          /* what is on disk; replaced by store_write() only */
+    bool anchored;          /* the folder itself is on the disk */
 };
 
 /* new: the default folder of the VM called name. */
@@ -50,7 +52,7 @@ void store_free(struct store *store);
 bool store_write(struct store *store, const json_t *state, struct err *err);
 
 bool store_write_journal(struct store *store, const json_t *journal, struct err *err);
-/* new: the journal, or NULL in *out when there is none. */
+/* new: the journal, which is on the disk then, or NULL in *out when there is none. */
 bool store_read_journal(struct store *store, json_t **out, struct err *err);
 bool store_remove_journal(struct store *store, struct err *err);
 
