@@ -79,15 +79,36 @@ json_t *step_deed(const char *step, const char *target, json_t *args)
     return object;
 }
 
-void step_undo(json_t *step, json_t *undo)
+static void step_append(json_t *step, const char *member, json_t *other)
 {
-    json_t *list = json_object_get(step, "undo");
+    json_t *list = json_object_get(step, member);
 
     if (!list) {
         list = json_array();
-        json_object_set_new(step, "undo", list);
+        json_object_set_new(step, member, list);
     }
-    json_array_append_new(list, undo);
+    json_array_append_new(list, other);
+}
+
+void step_undo(json_t *step, json_t *undo)
+{
+    step_append(step, "undo", undo);
+}
+
+void step_undo_until_settled(json_t *step, json_t *undo)
+{
+    step_undo(step, undo);
+    json_object_set_new(step, "until-settled", json_true());
+}
+
+void step_settled(json_t *step)
+{
+    json_object_set_new(step, "settled", json_true());
+}
+
+void step_rescue(json_t *step, json_t *rescue)
+{
+    step_append(step, "rescue", step_lenient(rescue));
 }
 
 void step_commit_point(json_t *step)

@@ -14,6 +14,9 @@
  * everything is taken back), timeout (milliseconds that the verification may take; 0: for ever;
  * QEMU may leave a question unanswered for as long, but not for more than PLAN_TIMEOUT_MS),
  * no-return (once it is done, or perhaps done, the plan goes forward until a step that is settled),
+ * until-settled (its undo is dropped by the next step that is settled: what it prepared has come about),
+ * rescue (in an undo: the steps, lenient, that let the guest go on when this one fails, which then is not
+ * tried again: the end is "stuck"),
  * can-return (behind the commit point: when it is refused, everything can still be taken back),
  * lenient (a failure is reported, but does not fail the plan: only behind the commit point, and in
  * what is undone), main ("ends": from here on there is no "qemu", which is not the end of the plan,
@@ -55,6 +58,11 @@ json_t *step_deed(const char *step, const char *target, json_t *args);
 
 /* Appends a step to another's undo list (steals undo). */
 void step_undo(json_t *step, json_t *undo);
+/* The same, and it is dropped by the next step that is settled. */
+void step_undo_until_settled(json_t *step, json_t *undo);
+void step_settled(json_t *step);
+/* Appends a step to the rescue list of another, which is an undo (steals rescue). */
+void step_rescue(json_t *step, json_t *rescue);
 void step_commit_point(json_t *step);
 json_t *step_lenient(json_t *step); /* returns step */
 void step_timeout(json_t *step, json_int_t ms);

@@ -109,9 +109,22 @@ static const char *create_overlay_node(const struct create *create, size_t i)
     return state_str(state_layer(create->after, state_str(create->overlays, key)), "node");
 }
 
+/* new: the step that says in the journal that the overlays are not kept.  Where it cannot, they are: the
+ * guest goes on on them, and a recovery that can write takes them over. */
+static json_t *create_cancel_adoption(const struct create *create)
+{
+    json_t *step = step_deed("adopt-cancel", NULL, json_object());
+
+    for (size_t i = 0; i < create->disks.n; i++)
+        planner_undo_overlay_rescue(step, create_overlay_node(create, i));
+    if (create->running)
+        step_rescue(step, planner_cont());
+    return step;
+}
+
 /* Taken back, the overlays are merged into what they stand on, which moves what the guest has
- * written meanwhile.  It stands still from the moment that a disk is back on its old image until
- * the journal says so: a restart then finds the same content on either. */
+ * written meanwhile.  It stands still from before the journal says so until the disks are back on
+ * their old images: a restart then finds the same content on either. */
 static void create_undo_transaction(struct create *create, json_t *step)
 {
     bool stop = create->running;
@@ -124,8 +137,10 @@ static void create_undo_transaction(struct create *create, json_t *step)
     if (stop)
         step_undo(step, planner_stop());
     for (size_t i = 0; i < create->disks.n; i++)
+        planner_undo_overlay_complete(step, &create->disks.v[i], create_overlay_node(create, i));
+    step_undo(step, create_cancel_adoption(create));
+    for (size_t i = 0; i < create->disks.n; i++)
         planner_undo_overlay_end(step, &create->disks.v[i], create_overlay_node(create, i));
-    step_undo(step, step_deed("adopt-cancel", NULL, json_object()));
     if (stop)
         step_undo(step, planner_cont());
 }

@@ -50,15 +50,14 @@ static const char *delete_target_node(const struct delete_merge *at)
 static json_t *delete_commit(const struct delete *delete, const struct delete_merge *at)
 {
     const json_t *parent = state_layer(delete->now, at->merge.parent);
-    json_t *args = json_pack("{s:s, s:s, s:s, s:b}", "job-id", at->job, "device",
+    json_t *args = json_pack("{s:s, s:s, s:s, s:b, s:b}", "job-id", at->job, "device",
                              at->disk ? planner_job_device(at->disk->g, at->root_node)
                                       : at->child_node,
-                             "base-node", at->parent_node, "auto-dismiss", 0);
+                             "base-node", at->parent_node, "auto-dismiss", 0, "auto-finalize", 0);
 
     if (at->merge.above) {
         json_object_set_new(args, "top-node", json_string(at->child_node));
         json_object_set_new(args, "backing-file", json_string(overlay_backing(parent)));
-        json_object_set_new(args, "auto-finalize", json_false());
     }
     return args;
 }
@@ -165,12 +164,11 @@ json_t *delete_expect(const struct delete *delete, const struct vm_disk *disk)
     return out;
 }
 
-/* Both files hold what they should, on the disk: the record follows.  The emptied layer's file goes at
- * the very end, unless others stand on it. */
-static void delete_record(struct delete *delete, const struct delete_merge *at)
+/* The record without the emptied layer, whose file goes at the very end, unless others stand on it. */
+static void delete_apply(struct delete *delete, const struct delete_merge *at)
 {
     const char *emptied = merge_emptied(&at->merge);
-    json_t *file = json_incref(json_object_get(state_layer(delete->now, emptied), "real")), *step;
+    json_t *file = json_incref(json_object_get(state_layer(delete->now, emptied), "real"));
 
     delete_disclaim(delete, at);
     merge_apply(delete->now, &at->merge);
@@ -179,34 +177,87 @@ static void delete_record(struct delete *delete, const struct delete_merge *at)
     if (!state_layer(delete->after, emptied))
         json_array_append(delete->garbage, file);
     json_decref(file);
+}
+
+/* new: the step that writes the record as it is while merges run. */
+static json_t *delete_write_step(const struct delete *delete)
+{
+    return step_deed("state-write", NULL,
+                     json_pack("{s:o}", "state", json_deep_copy(delete->now)));
+}
+
+/* new: the step that looks at the disk's chain. */
+static json_t *delete_check_disk(const struct delete *delete, const struct delete_merge *at)
+{
+    return step_wait("check-disk", "qemu", at->disk->label,
+                     json_pack("{s:s, s:[o]}", "is", "chain", "disks",
+                               delete_expect(delete, at->disk)));
+}
+
+/* Both files hold what they should, on the disk: the record follows. */
+static void delete_record(struct delete *delete, const struct delete_merge *at)
+{
+    json_t *step;
+
+    delete_apply(delete, at);
     if (delete_rewritten(at))
         plan_add(delete->plan, layers_header_step(delete->now, delete_rewritten(at)));
     if (at->disk)
-        plan_add(delete->plan, step_wait("check-disk", "qemu", at->disk->label,
-                                         json_pack("{s:s, s:[o]}", "is", "chain", "disks",
-                                                   delete_expect(delete, at->disk))));
-    step = step_deed("state-write", NULL, json_pack("{s:o}", "state", json_deep_copy(delete->now)));
-    json_object_set_new(step, "settled", json_true());
+        plan_add(delete->plan, delete_check_disk(delete, at));
+    step = delete_write_step(delete);
+    step_settled(step);
     plan_add(delete->plan, step);
 }
 
-/* Ends one merge, and says so on record: this disk is done with. */
-static void delete_end_merge(struct delete *delete, const struct delete_merge *at)
+/* A job that follows the guest is told to end.  It does so where it can still be cancelled. */
+static void delete_complete(struct delete *delete, const struct delete_merge *at)
 {
-    const char *end = delete_is_pending(at) ? "job-finalize" : "job-complete";
-    json_t *step = step_command(end, "qemu", delete_target(at), end,
+    if (delete_is_pending(at))
+        return;
+    plan_add(delete->plan, step_command("job-complete", "qemu", delete_target(at), "job-complete",
+                                        json_pack("{s:s}", "id", at->job),
+                                        expect_job(at->job, "pending")));
+    delete_sync_unflushed(delete, at);
+}
+
+/* QEMU leaves the emptied file. */
+static void delete_finalize(struct delete *delete, const struct delete_merge *at)
+{
+    json_t *step = step_command("job-finalize", "qemu", delete_target(at), "job-finalize",
                                 json_pack("{s:s}", "id", at->job), expect_job(at->job, "concluded"));
 
-    /* Once QEMU has left a file the record has to say so, before the guest goes on or QEMU ends. */
+    /* Once that is done the record has to say so, or says so already. */
     json_object_set_new(step, "no-return", json_true());
     plan_add(delete->plan, step);
     if (at->merge.direction == MERGE_COMMIT)
         plan_add(delete->plan, planner_dismiss_job(at->job));
-    if (!delete_is_pending(at))
-        delete_sync_unflushed(delete, at);
     if (!at->disk)
         delete_side_close(delete, at);
+}
+
+/* Ends one merge, and says so on record.  Nobody writes to either file, so that the record may follow. */
+static void delete_end_merge(struct delete *delete, const struct delete_merge *at)
+{
+    delete_complete(delete, at);
+    delete_finalize(delete, at);
     delete_record(delete, at);
+}
+
+/* The same, of the layer that the guest writes to.  It stands still, both files hold the same, and the
+ * record goes first: where it cannot be written the job is cancelled and the guest goes on, while behind
+ * the switch it could not go on before there is room. */
+static void delete_end_active(struct delete *delete, const struct delete_merge *at)
+{
+    json_t *before = json_deep_copy(delete->now), *step;
+
+    delete_apply(delete, at);
+    step = delete_write_step(delete);
+    step_undo_until_settled(step, step_deed("state-return", NULL, json_pack("{s:o}", "state", before)));
+    plan_add(delete->plan, step);
+    delete_finalize(delete, at);
+    step = delete_check_disk(delete, at);
+    step_settled(step);
+    plan_add(delete->plan, step);
 }
 
 void delete_mark(struct delete *delete)
@@ -264,10 +315,31 @@ static void delete_pass_over(struct delete *delete, const struct delete_merge *a
     delete_record(delete, at);
 }
 
+/* The layers that guests write to change while the guest stands still. */
+static void delete_end_actives(struct delete *delete, size_t round)
+{
+    bool running = delete_running(delete);
+    json_t *step;
+    size_t i;
+
+    if (running) {
+        step = planner_stop();
+        step_undo(step, planner_cont());
+        plan_add(delete->plan, step);
+    }
+    for (i = 0; i < delete->n_merges; i++)
+        if (delete->merges[i].round == round && delete_is_active(&delete->merges[i]))
+            delete_complete(delete, &delete->merges[i]);
+    for (i = 0; i < delete->n_merges; i++)
+        if (delete->merges[i].round == round && delete_is_active(&delete->merges[i]))
+            delete_end_active(delete, &delete->merges[i]);
+    if (running)
+        plan_add(delete->plan, planner_cont());
+}
+
 void delete_merge_round(struct delete *delete, size_t round)
 {
-    bool stop = false;
-    json_t *step;
+    bool active = false;
     size_t i;
 
     for (i = 0; i < delete->n_merges; i++) {
@@ -282,21 +354,15 @@ void delete_merge_round(struct delete *delete, size_t round)
         if (!at->disk)
             delete_side_open(delete, at);
         delete_start_merge(delete, at);
-        stop = stop || delete_is_active(at);
+        active = active || delete_is_active(at);
     }
-    stop = stop && delete_running(delete);
     plan_add(delete->plan, delete_sync_step(delete, round));
     for (i = 0; i < delete->n_merges; i++)
         if (delete->merges[i].round == round)
             delete_flush(delete, &delete->merges[i]);
-    if (stop) {
-        step = planner_stop();
-        step_undo(step, planner_cont());
-        plan_add(delete->plan, step);
-    }
     for (i = 0; i < delete->n_merges; i++)
-        if (delete->merges[i].round == round)
+        if (delete->merges[i].round == round && !delete_is_active(&delete->merges[i]))
             delete_end_merge(delete, &delete->merges[i]);
-    if (stop)
-        plan_add(delete->plan, planner_cont());
+    if (active)
+        delete_end_actives(delete, round);
 }

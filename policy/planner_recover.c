@@ -139,14 +139,20 @@ static void recovery_adopt(struct recovery *recovery)
 {
     json_t *adopted = planner_adopted(recovery->old, recovery->state), *node;
     json_t *files = json_array(), *nodes = json_array();
+    bool early;
     size_t i;
 
     recovery_returned(recovery, adopted, files, nodes);
+    /* The journal says as much as the record will: the guest need not wait for room. */
+    early = json_is_true(json_object_get(recovery->old, "adopt")) && json_array_size(files) == 0;
+    if (early)
+        recovery_cont(recovery);
     plan_add(recovery->plan,
              step_deed("state-write", NULL, json_pack("{s:o}", "state", adopted)));
     plan_add(recovery->plan,
              step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", files))));
-    recovery_cont(recovery);
+    if (!early)
+        recovery_cont(recovery);
     json_array_foreach(nodes, i, node)
         plan_add(recovery->plan, step_lenient(planner_close_node(json_string_value(node))));
     json_decref(nodes);

@@ -193,7 +193,7 @@ static void replace_keep(struct revert *revert)
 {
     const char *file = state_str(json_object_get(revert->present, "memory"), "file");
     bool saves = file && !replace_is_saved(revert);
-    json_t *step;
+    json_t *step, *drop;
 
     if (saves)
         planner_memory_prepare(revert->world, revert->plan, file, false);
@@ -212,8 +212,11 @@ static void replace_keep(struct revert *revert)
                                          json_pack("{s:o}", "files", replace_files(revert->world))));
     step = plan_add(revert->plan, step_deed("present-keep", file, json_object()));
     /* A snapshot's own memory stays, whatever happens. */
-    step_undo(step, step_deed("present-drop", file,
-                              saves ? json_pack("{s:s}", "file", file) : json_object()));
+    drop = step_deed("present-drop", file, saves ? json_pack("{s:s}", "file", file) : json_object());
+    /* Where nothing can be written or removed any more the fingerprints tell that it is stale. */
+    if (replace_running(revert))
+        step_rescue(drop, planner_cont());
+    step_undo(step, drop);
 }
 
 void revert_replace_first(struct revert *revert)

@@ -42,14 +42,32 @@ void planner_undo_overlay(json_t *step, const struct vm_disk *disk, const char *
     char job[64];
     json_t *commit = step_command(
         "undo-commit", "qemu", disk->label, "block-commit",
-        json_pack("{s:s, s:s, s:s, s:b}", "job-id",
+        json_pack("{s:s, s:s, s:s, s:b, s:b}", "job-id",
                   planner_undo_job(overlay_node, job, sizeof(job)), "device",
                   planner_job_device(disk->g, overlay_node), "base-node",
-                  disk->g->chain[0].image->name, "auto-dismiss", 0),
+                  disk->g->chain[0].image->name, "auto-dismiss", 0, "auto-finalize", 0),
         expect_job(planner_undo_job(overlay_node, job, sizeof(job)), "ready"));
 
     step_timeout(commit, 0);
     step_undo(step, commit);
+}
+
+void planner_undo_overlay_complete(json_t *step, const struct vm_disk *disk, const char *overlay_node)
+{
+    char job[64];
+
+    planner_undo_job(overlay_node, job, sizeof(job));
+    step_undo(step, step_command("undo-complete", "qemu", disk->label, "job-complete",
+                                 json_pack("{s:s}", "id", job), expect_job(job, "pending")));
+}
+
+void planner_undo_overlay_rescue(json_t *undo, const char *overlay_node)
+{
+    char job[64];
+
+    planner_undo_job(overlay_node, job, sizeof(job));
+    step_rescue(undo, planner_cancel_job(job));
+    step_rescue(undo, planner_dismiss_job(job));
 }
 
 void planner_undo_overlay_end(json_t *step, const struct vm_disk *disk, const char *overlay_node)
@@ -58,7 +76,7 @@ void planner_undo_overlay_end(json_t *step, const struct vm_disk *disk, const ch
     char job[64];
 
     planner_undo_job(overlay_node, job, sizeof(job));
-    step_undo(step, step_command("undo-complete", "qemu", disk->label, "job-complete",
+    step_undo(step, step_command("undo-finalize", "qemu", disk->label, "job-finalize",
                                  json_pack("{s:s}", "id", job), expect_job(job, "concluded")));
     step_undo(step, step_command("undo-dismiss", "qemu", disk->label, "job-dismiss",
                                  json_pack("{s:s}", "id", job), expect_job(job, "null")));

@@ -14,10 +14,14 @@ json_t *expect_disk(const struct graph_disk *disk, const char *node);
 /* new: how QEMU's block-commit names a disk: {device: BlockBackend or root node}. */
 const char *planner_job_device(const struct graph_disk *disk, const char *root_node);
 
-/* Appends to step's undo: merge the overlay back into what it stands on; in two halves, so that the
- * guest can be stopped between them. */
+/* Appends to step's undo: merge the overlay back into what it stands on.  In three parts: it moves what is
+ * in the overlay while the guest runs; with the guest stopped, the rest, and both hold the same; the disk
+ * is on the old image. */
 void planner_undo_overlay(json_t *step, const struct vm_disk *disk, const char *overlay_node);
+void planner_undo_overlay_complete(json_t *step, const struct vm_disk *disk, const char *overlay_node);
 void planner_undo_overlay_end(json_t *step, const struct vm_disk *disk, const char *overlay_node);
+/* Appends to the rescue of an undo that stands before the third part: the disk stays on the overlay. */
+void planner_undo_overlay_rescue(json_t *undo, const char *overlay_node);
 
 /* new: ends a block job of ours, however far it is; takes it off the list. */
 json_t *planner_cancel_job(const char *job);

@@ -160,7 +160,8 @@ static bool deed_at_once(struct operation *op, const char *name, const json_t *a
 {
     struct daemon *daemon = op->daemon;
 
-    if (strcmp(name, "state-write") == 0 || strcmp(name, "snapshot-mark") == 0)
+    if (strcmp(name, "state-write") == 0 || strcmp(name, "snapshot-mark") == 0 ||
+        strcmp(name, "state-return") == 0)
         return deed_write_state(op, args, err);
     if (strcmp(name, "snapshot-unmark") == 0) /* too late once a byte has moved */
         return json_is_true(json_object_get(op->plan, "moved")) ||

@@ -123,7 +123,8 @@ static bool runner_try_again(struct runner *runner)
     size_t from = runner_restart(runner);
     unsigned *count = from < runner->at ? &runner->rounds : &runner->tries;
 
-    if (++*count >= RUNNER_TRIES)
+    /* With a rescue the guest does not wait for that. */
+    if (json_object_get(runner_current(runner), "rescue") || ++*count >= RUNNER_TRIES)
         return false;
     runner->at = from;
     runner_later(runner, RUNNER_RETRY_MS);
@@ -142,6 +143,35 @@ static bool runner_is_lost(const struct runner *runner)
     return !runner->without && (!main_link || !link_ready(main_link));
 }
 
+/* What the steps so far have prepared has come about. */
+static void runner_settle(struct runner *runner)
+{
+    runner->forward = false;
+    for (size_t i = 0; i < runner->at; i++) {
+        json_t *step = json_array_get(runner->list, i);
+
+        if (json_is_true(json_object_get(step, "until-settled")))
+            json_object_del(step, "undo");
+    }
+}
+
+/* It can neither go on nor back. */
+static void runner_stick(struct runner *runner)
+{
+    json_t *rescue = json_object_get(runner_current(runner), "rescue");
+
+    if (!rescue || runner->without) {
+        runner_end(runner, runner->without ? RUNNER_LOST : RUNNER_STUCK);
+        return;
+    }
+    json_incref(rescue);
+    json_decref(runner->list);
+    runner->list = rescue;
+    runner->at = 0;
+    runner->undoing = runner->rescuing = true;
+    runner_later(runner, 0);
+}
+
 void runner_step_done(struct runner *runner)
 {
     const json_t *step = runner_current(runner);
@@ -155,7 +185,7 @@ void runner_step_done(struct runner *runner)
     if (json_is_true(json_object_get(step, "no-return")))
         runner->forward = true;
     else if (json_is_true(json_object_get(step, "settled")))
-        runner->forward = false;
+        runner_settle(runner);
     runner->phase = RUNNER_IDLE;
     runner->at++;
     runner->tries = 0;
@@ -216,7 +246,7 @@ void runner_fail(struct runner *runner, struct err *err)
     else
         log_error("cannot take back step %s: %s", state_str(step, "step"), err->desc);
     err_clear(err);
-    runner_end(runner, runner->without ? RUNNER_LOST : RUNNER_STUCK);
+    runner_stick(runner);
 }
 
 static void runner_step(struct runner *runner)
@@ -224,7 +254,8 @@ static void runner_step(struct runner *runner)
     const json_t *step = runner_current(runner);
 
     if (!step) {
-        runner_end(runner, runner->undoing ? RUNNER_UNDONE : RUNNER_DONE);
+        runner_end(runner, runner->rescuing  ? RUNNER_STUCK
+                           : runner->undoing ? RUNNER_UNDONE : RUNNER_DONE);
         return;
     }
     runner->accepted = runner->probing = false;

@@ -27,6 +27,7 @@ struct runner {
     json_t *list;               /* the steps being run: the plan's, or those that undo it */
     size_t at;
     bool undoing, committed, cancelled;
+    bool rescuing;              /* it is stuck; the guest is let go on where that is possible */
     bool forward;               /* a step was done that cannot be taken back */
     bool without;               /* there is no "qemu" for now (plan.h, main) */
     unsigned rounds;            /* how often a list was taken up again (plan.h, restart) */

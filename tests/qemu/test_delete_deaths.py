@@ -116,7 +116,8 @@ def sample(kind, *places):
 # The second disk is not as far as the first; or what QEMU did is not on record yet.
 KILLS = [
     sample("commit below", ("proxy", "job-finalize", 1), ("both", "state-write", 1)),
-    sample("commit of the active layer", ("both", "job-complete", 1), ("proxy", "job-dismiss", 2)),
+    sample("commit of the active layer", ("both", "state-write", 2), ("proxy", "state-write", 1),
+           ("proxy", "job-dismiss", 2)),
     sample("stream below", ("qemu", "job-finalize", 2)),
     sample("stream into the active layer", ("both", "job-finalize", 1)),
     sample("side commit", ("proxy", "job-complete", 1)),

@@ -70,10 +70,10 @@ static void fake_job(struct fake_qemu *fake, const char *execute, const json_t *
     } else if (strcmp(execute, "block-stream") == 0) {
         fake_set(jobs, state_str(args, "job-id"), "pending");
     } else if (strcmp(execute, "job-complete") == 0) {
-        fake_set(jobs, id, "concluded");
-        fake_pivot(fake, id);
+        fake_set(jobs, id, "pending");
     } else if (strcmp(execute, "job-finalize") == 0) {
         fake_set(jobs, id, "concluded");
+        fake_pivot(fake, id);
     } else if (strcmp(execute, "job-dismiss") == 0) {
         json_object_del(jobs, id);
     } else if (json_object_get(jobs, state_str(args, "device"))) {

@@ -17,6 +17,7 @@ struct merges_model {
     const struct planner_world *world;
     const json_t *plan;
     const json_t *record;   /* what was written last */
+    const json_t *early;    /* the step that wrote it before it was so, until it is settled */
     json_t *files;          /* real -> { data: [id], backing: real|null, touched? } */
     json_t *nodes;          /* node -> real */
     json_t *side;           /* nodes that the plan has opened: node -> node below, or null */
@@ -31,7 +32,15 @@ struct merges_model {
 /* Fails unless all of that holds.  Plans of other operations are not looked at. */
 void merges_check(const struct planner_world *world, const json_t *plan);
 
-/* ---- between planner_merges.c (the steps) and planner_merges_files.c ---- */
+/* ---- between planner_merges.c (the steps), planner_merges_record.c and planner_merges_files.c ---- */
+
+/* borrowed: the file that the node has open. */
+const char *merges_file(const struct merges_model *model, const char *node);
+/* A step looks at chains, at a header, writes the record, or has looked at what the record said before. */
+void merges_check_chains(struct merges_model *model, const json_t *expect);
+void merges_check_header(struct merges_model *model, const json_t *args);
+void merges_write(struct merges_model *model, const json_t *step);
+void merges_settle(struct merges_model *model);
 
 void merges_begin(struct merges_model *model);
 void merges_clear(struct merges_model *model);

@@ -121,6 +121,24 @@ static void active_commit_is_told_by_the_chain(void **state)
     world_free(world);
 }
 
+/* The record goes first: where the disk has not moved, the one before it is right. */
+static void active_commit_that_did_not_come_is_told_by_the_chain(void **state)
+{
+    struct planner_world *world = world_one(2, NULL);
+    json_t *plan = world_plan(world, planner_delete, "{'name': 's2', 'direction': 'commit'}");
+    json_t *open = open_now(world), *early = json_deep_copy(written(plan, "state-write", 0));
+
+    (void)state;
+    json_decref(world->state);
+    world->state = early;
+    assert_fits(world, plan, open, written(plan, "snapshot-mark", 0));
+    json_array_remove(open, 0);
+    assert_fits(world, plan, open, early);
+    json_decref(open);
+    json_decref(plan);
+    world_free(world);
+}
+
 /* No running chain tells of a side branch: only the header does. */
 static void side_stream_is_told_by_the_header(void **state)
 {
@@ -201,6 +219,7 @@ int main(void)
         cmocka_unit_test(commit_in_the_middle_is_told_by_chain_and_header),
         cmocka_unit_test(stream_is_told_by_chain_and_header),
         cmocka_unit_test(active_commit_is_told_by_the_chain),
+        cmocka_unit_test(active_commit_that_did_not_come_is_told_by_the_chain),
         cmocka_unit_test(side_stream_is_told_by_the_header),
         cmocka_unit_test(side_commit_leaves_the_record_before_it),
         cmocka_unit_test(header_rewrite_is_told_by_the_header),

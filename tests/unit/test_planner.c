@@ -200,15 +200,15 @@ static void what_was_done_is_taken_back_last_first(void **state)
     assert_undo(plan, "migrate", "migrate-cancel cont closefd? migrate-parameters-restore "
                                  "file-remove blockdev-del file-remove");
     /* the guest has to run for the merge, and stands still while the disk goes back */
-    assert_undo(plan, "transaction", "cont undo-commit stop undo-complete undo-dismiss undo-check "
-                                     "adopt-cancel cont migrate-cancel cont closefd? "
+    assert_undo(plan, "transaction", "cont undo-commit stop undo-complete adopt-cancel "
+                                     "undo-finalize undo-dismiss undo-check cont migrate-cancel cont closefd? "
                                      "migrate-parameters-restore file-remove blockdev-del "
                                      "file-remove");
     json_decref(plan);
     plan = world_plan(world, planner_create, "{'name': 's1', 'memory': 'none'}");
-    assert_undo(plan, "transaction", "undo-commit undo-commit stop undo-complete undo-dismiss "
-                                     "undo-check undo-complete undo-dismiss undo-check "
-                                     "adopt-cancel cont blockdev-del file-remove blockdev-del "
+    assert_undo(plan, "transaction", "undo-commit undo-commit stop undo-complete undo-complete "
+                                     "adopt-cancel undo-finalize undo-dismiss undo-check "
+                                     "undo-finalize undo-dismiss undo-check cont blockdev-del file-remove blockdev-del "
                                      "file-remove");
     json_decref(plan);
     world_free(world);

@@ -7,6 +7,9 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 
+/* The disk leaves the layer that the guest writes to: the record goes first. */
+#define ENDED "state-write* job-finalize job-dismiss check-disk "
+
 static void middle_layers_are_committed_into_those_below(void **state)
 {
     struct planner_world *world = world_with(WORLD_DRIVES, 2);
@@ -80,9 +83,8 @@ static void what_qemu_does_not_flush_is_synced(void **state)
     no_flush(world, 1);
     plan = world_plan(world, planner_delete, "{'name': 's1'}");
     assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-complete "
-                       "job-dismiss file-sync check-disk state-write job-complete job-dismiss "
-                       "check-disk state-write cont check-disks layers-freeze state-write! "
-                       "blockdev-del? blockdev-del? files-remove?");
+                       "file-sync job-complete " ENDED ENDED "cont check-disks layers-freeze "
+                       "state-write! blockdev-del? blockdev-del? files-remove?");
     json_decref(plan);
     world_free(world);
 }
@@ -95,12 +97,11 @@ static void active_layer_is_committed_into_the_one_below(void **state)
 
     (void)state;
     assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync stop* job-complete "
-                       "job-dismiss check-disk state-write job-complete job-dismiss check-disk state-write "
-                       "cont check-disks layers-freeze state-write! blockdev-del? blockdev-del? "
-                       "files-remove?");
+                       "job-complete " ENDED ENDED "cont check-disks layers-freeze state-write! "
+                       "blockdev-del? blockdev-del? files-remove?");
     assert_json_is(step_arguments(plan_step(plan, "block-commit", 1)),
                    "{'job-id': 'qsnap-commit-L5', 'device': 'qsnap-5', 'base-node': 'r1',"
-                   " 'auto-dismiss': false}");
+                   " 'auto-dismiss': false, 'auto-finalize': false}");
     assert_json_is(json_object_get(plan_step(plan, "block-commit", 1), "expect"),
                    "{'is': 'job', 'id': 'qsnap-commit-L5', 'in': ['ready']}");
     assert_json_is(json_object_get(plan_step(plan, "check-disk", 1), "expect"),
@@ -165,9 +166,8 @@ static void paused_guest_is_not_continued(void **state)
     (void)state;
     world_status_set(world, "paused");
     plan = world_plan(world, planner_delete, "{'name': 's1'}");
-    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync job-complete "
-                       "job-dismiss check-disk state-write job-complete job-dismiss check-disk "
-                       "state-write check-disks layers-freeze state-write! blockdev-del? "
+    assert_steps(plan, "snapshot-mark* block-commit* block-commit* files-sync job-complete job-complete "
+                       ENDED ENDED "check-disks layers-freeze state-write! blockdev-del? "
                        "blockdev-del? files-remove?");
     assert_null(json_object_get(plan_step(plan, "block-commit", 0), "stall"));
     json_decref(plan);

@@ -6,7 +6,7 @@
 #include "policy/state.h"
 
 #define DONE "check-disks layers-freeze state-write! blockdev-del? "
-#define ACTIVE "files-sync stop* job-complete job-dismiss check-disk state-write cont "
+#define ACTIVE "files-sync stop* job-complete state-write* job-finalize job-dismiss check-disk cont "
 #define MIDDLE "files-sync flush job-finalize job-dismiss header-check check-disk state-write "
 #define STREAM "files-sync flush job-finalize header-check check-disk state-write "
 
@@ -174,10 +174,10 @@ static void active_layer_goes_down_twice(void **state)
     plan = world_plan(world, planner_delete, "{'name': 's1'}");
     assert_json_is(arguments(plan, "block-commit", 0),
                    "{'job-id': 'qsnap-commit-L6', 'device': 'qsnap-6', 'base-node': 'qsnap-3',"
-                   " 'auto-dismiss': false}");
+                   " 'auto-dismiss': false, 'auto-finalize': false}");
     assert_json_is(arguments(plan, "block-commit", 2),
                    "{'job-id': 'qsnap-commit-L3', 'device': 'qsnap-3', 'base-node': 'q0',"
-                   " 'auto-dismiss': false}");
+                   " 'auto-dismiss': false, 'auto-finalize': false}");
     json_decref(plan);
     world_free(world);
 }

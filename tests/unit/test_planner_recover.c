@@ -336,8 +336,8 @@ static void journal_of_many_merges_stays_small(void **state)
     free(text);
     plan = world_plan(world, planner_delete, "{'name': 's3', 'direction': 'commit'}");
     assert_steps(plan, "snapshot-mark* block-commit* files-sync flush job-finalize job-dismiss header-check "
-                       "check-disk state-write block-commit* files-sync stop* job-complete job-dismiss "
-                       "check-disk state-write cont check-disks layers-freeze state-write! blockdev-del? "
+                       "check-disk state-write block-commit* files-sync stop* job-complete state-write* "
+                       "job-finalize job-dismiss check-disk cont check-disks layers-freeze state-write! blockdev-del? "
                        "blockdev-del? files-remove?");
     json_decref(plan);
     world_free(world);

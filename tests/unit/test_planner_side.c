@@ -13,7 +13,7 @@
 #define OPEN2 "blockdev-add* blockdev-add* "
 #define CLOSE2 "blockdev-del blockdev-del "
 #define STREAM "block-stream* files-sync flush job-finalize "
-#define COMMIT "block-commit* files-sync job-complete job-dismiss "
+#define COMMIT "block-commit* files-sync job-complete job-finalize job-dismiss "
 
 /* A VM of the first disk only, s1 - s2 - ... - sN without memory, and back on s1: s1 names L2, s2 L3
  * and so on, and the guest runs on a layer that stands on L2. */
@@ -120,7 +120,8 @@ static void leaf_goes_down_where_that_moves_less(void **state)
     assert_steps(plan, MARK OPEN2 COMMIT CLOSE2 "state-write " DONE "files-remove?");
     assert_json_is(arguments(plan, "block-commit", 0),
                    "{'job-id': 'qsnap-commit-L4', 'device': 'qsnap-side-L4',"
-                   " 'base-node': 'qsnap-side-L3', 'auto-dismiss': false}");
+                   " 'base-node': 'qsnap-side-L3', 'auto-dismiss': false,"
+                   " 'auto-finalize': false}");
     assert_int_equal(json_integer_value(json_object_get(plan_step(plan, "block-commit", 0),
                                                         "bytes")), 300000);
     assert_string_equal(layer_of(plan, "s3"), "L3");
@@ -217,8 +218,8 @@ static void branch_stands_on_the_right_node_behind_a_merge_below_the_guest(void 
     world_create(world, "s5");
     world_do(world, planner_delete, "{'name': 's3', 'metadata-only': true}");
     plan = world_plan(world, planner_delete, "{'name': 's5'}");
-    assert_steps(plan, MARK "block-commit* files-sync stop* job-complete job-dismiss check-disk "
-                       "state-write cont blockdev-add* " OPEN2 COMMIT "blockdev-del " CLOSE2
+    assert_steps(plan, MARK "block-commit* files-sync stop* job-complete state-write* job-finalize "
+                       "job-dismiss check-disk cont blockdev-add* " OPEN2 COMMIT "blockdev-del " CLOSE2
                        "state-write " DONE "blockdev-del? files-remove?");
     assert_string_equal(state_str(arguments(plan, "blockdev-add", 0), "backing"), "#block-L2");
     json_decref(plan);
