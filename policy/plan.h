@@ -25,7 +25,8 @@
  * counts), stall ({after: ms, command, undo: [step]}: see step_stall(); stalled is true once that
  * command may have gone out), needs (see step_needs()), patience (milliseconds that QEMU may owe an
  * answer), advice (text: what a user can do when QEMU refuses).  A plan may say main-gone: it begins
- * without a "qemu"; pid is that of the QEMU that it was made for.
+ * without a "qemu"; pid and start are
+ * those of the QEMU that it was made for; resumed: the guest was let go on, behind the commit point.
  *
  * A command is sent once.  Whatever its answer, what counts is the expectation, which is checked in
  * QEMU's own answer to a query (expect.h), as often as needed.

@@ -290,13 +290,16 @@ static void in_place_commit(struct in_place *at, json_t *garbage)
 {
     const char *const scratch[] = { at->load_file, at->present_file };
     json_t *step = step_deed("state-write", NULL, json_object()), *node;
+    bool resumes = strcmp(at->revert->target, "running") == 0;
     size_t i;
 
     step_commit_point(step);
     in_place_add(at, step);
-    if (strcmp(at->revert->target, "running") == 0)
+    if (resumes)
         in_place_add(at, planner_cont());
     in_place_add(at, step_deed("clients-release", NULL, json_object()));
+    if (resumes) /* from here on a restart lets the guest be as it is */
+        in_place_add(at, step_lenient(step_deed("resumed-note", NULL, json_object())));
     in_place_add(at, step_lenient(vmstate_dismiss("qemu", IN_PLACE_JOB_LOAD)));
     planner_capabilities_restore(at->revert->world, at->revert->plan, false, true);
     json_array_foreach(at->left, i, node)

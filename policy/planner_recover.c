@@ -29,7 +29,7 @@ static bool recovery_end_jobs(struct recovery *recovery)
     json_array_foreach(recovery->world->jobs, i, job) {
         const char *id = state_str(job, "id");
 
-        if (!id || strncmp(id, "qsnap-", 6) != 0)
+        if (recovery->other || !id || strncmp(id, "qsnap-", 6) != 0)
             continue;
         plan_add(recovery->plan, planner_cancel_job(id));
         /* A stream is gone by then (planner_delete_steps.c). */
@@ -41,7 +41,7 @@ static bool recovery_end_jobs(struct recovery *recovery)
 
 void recovery_cont(struct recovery *recovery)
 {
-    if (json_is_true(json_object_get(recovery->old, "running")) &&
+    if (!recovery->other && json_is_true(json_object_get(recovery->old, "running")) &&
         strcmp(world_status(recovery->world), "running") != 0)
         plan_add(recovery->plan, planner_cont());
 }
@@ -55,13 +55,14 @@ void recovery_undo_of(struct recovery *recovery, const char *name)
         if (strcmp(state_str(step, "step"), name) != 0)
             continue;
         json_array_foreach(json_object_get(step, "undo"), k, undo)
-            plan_add(recovery->plan, json_deep_copy(undo));
+            if (!recovery->other || strcmp(state_str(undo, "on"), "host") == 0)
+                plan_add(recovery->plan, json_deep_copy(undo));
     }
 }
 
 static bool recovery_node_exists(const struct recovery *recovery, const char *node)
 {
-    return node && graph_node_find(recovery->world->graph, node) != NULL;
+    return !recovery->other && node && graph_node_find(recovery->world->graph, node) != NULL;
 }
 
 /* Is one of the new overlays the active layer of a disk? */
@@ -72,10 +73,8 @@ static bool recovery_overlay_attached(const struct recovery *recovery)
     json_t *layer;
 
     json_object_foreach(json_object_get(after, "layers"), id, layer) {
-        const char *node = state_str(layer, "node");
-
-        if (!state_layer(recovery->state, id) && node &&
-            graph_disk_by_node(recovery->world->graph, node))
+        if (!state_layer(recovery->state, id) && state_str(layer, "node") &&
+            recovery_runs_on(recovery, layer))
             return true;
     }
     return false;
@@ -121,7 +120,7 @@ static void recovery_returned(const struct recovery *recovery, json_t *adopted, 
         const char *node = state_str(layer, "node");
 
         if (state_layer(recovery->state, id) || json_object_get(layer, "base") || !node ||
-            graph_disk_by_node(recovery->world->graph, node))
+            recovery_runs_on(recovery, layer))
             continue;
         json_array_append(files, json_object_get(layer, "real"));
         if (recovery_node_exists(recovery, node))
@@ -160,7 +159,7 @@ static void recovery_adopt(struct recovery *recovery)
 
 void recovery_cancel_migrate(struct recovery *recovery)
 {
-    if (plan_has_step(recovery->old, "migrate"))
+    if (!recovery->other && plan_has_step(recovery->old, "migrate"))
         plan_add(recovery->plan,
                  step_lenient(step_command("migrate-cancel", "qemu", NULL, "migrate_cancel", NULL,
                                            json_pack("{s:s}", "is", "any"))));
@@ -255,7 +254,8 @@ static void recovery_drop_merged(struct recovery *recovery, const json_t *fittin
         const char *name = state_str(arguments, "node-name");
         const struct graph_node *node = name ? graph_node_find(recovery->world->graph, name) : NULL;
 
-        if (strcmp(state_str(step, "step"), "blockdev-del") == 0 && node && !recovery_is_side(node))
+        if (!recovery->other && strcmp(state_str(step, "step"), "blockdev-del") == 0 && node &&
+            !recovery_is_side(node))
             plan_add(recovery->plan, step_lenient(json_deep_copy(step))); /* it may be in use */
     }
     plan_add(recovery->plan,
@@ -269,7 +269,7 @@ static void recovery_close_side(struct recovery *recovery)
 {
     const struct graph *graph = recovery->world->graph;
 
-    for (size_t i = 0; i < graph->n_nodes; i++) {
+    for (size_t i = 0; !recovery->other && i < graph->n_nodes; i++) {
         const struct graph_node *node = &graph->nodes[i];
         bool top = recovery_is_side(node);
 
@@ -338,6 +338,7 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
 
     recovery.plan = plan_new(operation, state_str(recovery.old, "name"));
     json_object_set_new(recovery.plan, "forward-only", json_true());
+    recovery.other = recovery_is_other(&recovery);
     if (world->gone)
         recovery_return(&recovery);
     /* Past the commit point, but the second QEMU has ended before the first one did. */
@@ -345,6 +346,8 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
         recovery_revert(&recovery);
     else if (planner_journal_committed(journal, state))
         recovery_finish(&recovery);
+    else if (recovery_is_in_place(&recovery) && recovery.other)
+        recovery_other_in_place(&recovery);
     else if (recovery_is_in_place(&recovery) ? in_place_recover(world, recovery.old, recovery.plan)
                                              : recovery_end_jobs(&recovery))
         json_object_set_new(recovery.plan, "again", json_true());

@@ -12,9 +12,19 @@ struct recovery {
     const json_t *state;
     const json_t *old;          /* the interrupted plan */
     json_t *plan;
+    bool other;                 /* the QEMU that runs is not the one that this plan worked on: nothing in it is ours
+                                 * to go on with, and only the files are */
 };
 
-/* Appends the undo steps of the old plan's steps of that name. */
+/* Does a disk run on that layer, of the plan's or of the record: by its node, or, in a QEMU that was started
+ * since, by its file? */
+bool recovery_runs_on(const struct recovery *recovery, const json_t *layer);
+/* To be asked once: see recovery.other. */
+bool recovery_is_other(const struct recovery *recovery);
+/* An uncommitted revert in place whose QEMU is gone: the disks of the one that runs say what it has come to. */
+void recovery_other_in_place(struct recovery *recovery);
+
+/* Appends the undo steps of the old plan's steps of that name; where QEMU is another one, those on the host. */
 void recovery_undo_of(struct recovery *recovery, const char *name);
 /* The guest goes on if it was the operation that had stopped it. */
 void recovery_cont(struct recovery *recovery);

@@ -8,23 +8,59 @@
 #include "policy/planner_steps.h"
 #include "policy/state.h"
 
+/* Did the operation let the guest go on, as far as that is on record?  Then it is for others to say whether it
+ * runs: a client may have stopped it since.  A create and a revert by another process write the record behind
+ * their cont; a revert in place, whose record is its commit point, makes a note. */
+static bool recovery_went_on(const struct recovery *recovery)
+{
+    const json_t *old = recovery->old;
+    const char *method = state_str(old, "method");
+
+    if (json_is_true(json_object_get(old, "resumed")))
+        return true;
+    if (!state_is_after(recovery->state, json_object_get(old, "after")))
+        return false;
+    if (strcmp(state_str(old, "operation"), "snapshot-create") == 0)
+        /* Not of one that was adopted, nor where the guest is to stand until a revert. */
+        return state_snapshot(recovery->state, state_str(old, "name")) &&
+               (plan_has_step(old, "cont") || !plan_has_step(old, "stop"));
+    return method && strcmp(method, "in-place") != 0;
+}
+
+/* Is the step behind the commit point one that has to be done now? */
+static bool recovery_is_due(const struct recovery *recovery, const json_t *step, bool written)
+{
+    const char *name = state_str(step, "step");
+
+    if (recovery->world->next == WORLD_NEXT_NONE &&
+        (strcmp(name, "process-end") == 0 || strcmp(name, "process-switch") == 0))
+        return false;
+    /* What is on record already is as new as the journal, or newer. */
+    if (strcmp(name, "state-write") == 0 && written)
+        return false;
+    if (strcmp(name, "cont") == 0 && recovery_went_on(recovery))
+        return false;
+    return !recovery->other || strcmp(state_str(step, "on"), "host") == 0;
+}
+
 void recovery_finish(struct recovery *recovery)
 {
-    bool behind = false, switched = recovery->world->next == WORLD_NEXT_NONE;
+    const json_t *after = json_object_get(recovery->old, "after");
+    bool behind = false, written = state_is_after(recovery->state, after);
     json_t *step;
     size_t i;
 
+    /* Where the record is the commit point, and the disks say that it should have been written. */
+    if (recovery->other && !written)
+        plan_add(recovery->plan, step_deed("state-write", NULL, json_pack("{s:O}", "state", after)));
     json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
-        const char *name = state_str(step, "step");
-        bool of_switch = strcmp(name, "process-end") == 0 || strcmp(name, "process-switch") == 0;
-
-        if (behind && !(switched && of_switch))
+        if (behind && recovery_is_due(recovery, step, written))
             plan_add(recovery->plan, json_deep_copy(step));
         behind = behind || json_is_true(json_object_get(step, "commit-point"));
     }
     /* The record may have been written by a recovery that was interrupted itself. */
-    if (strcmp(state_str(recovery->old, "operation"), "snapshot-create") == 0 &&
-        json_is_true(json_object_get(recovery->old, "running")))
+    if (strcmp(state_str(recovery->old, "operation"), "snapshot-create") == 0 && !recovery->other &&
+        json_is_true(json_object_get(recovery->old, "running")) && !recovery_went_on(recovery))
         plan_add(recovery->plan, step_lenient(planner_cont()));
     json_object_set(recovery->plan, "after", json_object_get(recovery->old, "after"));
     json_object_set(recovery->plan, "deleted", json_object_get(recovery->old, "deleted"));

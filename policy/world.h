@@ -54,6 +54,7 @@ struct world {
     json_t *migration;              /* of query-migrate */
     int version[2];                 /* major, minor */
     enum world_next next;           /* for a recovery */
+    bool other;                     /* the same: it is not the QEMU that the interrupted plan worked on */
     bool gone;                      /* the same: no QEMU is there, what was kept of it comes back */
     long long now;                  /* microseconds since 1970 */
     json_int_t converge_ms;         /* how long a merge may fail to catch up with the guest */

@@ -11,6 +11,8 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/durable.h"
+#include "proxy/in_use.h"
+#include "proxy/log.h"
 
 int deed_create_file(const char *path, struct err *err)
 {
@@ -138,10 +140,26 @@ static bool deed_file_sync(const json_t *args, json_t **result, struct err *err)
     return ok;
 }
 
+/* What is in use stays, which is no failure: whoever has it open, or the record, wants it. */
+static bool deed_remove(const json_t *known, const char *path, struct err *err)
+{
+    struct err why = ERR_INIT;
+
+    if (!json_is_object(known)) {
+        err_set(err, REASON_BAD_PLAN, "Nobody has looked whether '%s' is in use", path);
+        return false;
+    }
+    if (!in_use_check(known, path, &why))
+        return durable_remove_path(path, err);
+    log_warn("%s", why.desc);
+    err_clear(&why);
+    return true;
+}
+
 static bool deed_file_remove(const json_t *args, json_t **result, struct err *err)
 {
     (void)result;
-    return durable_remove_path(state_str(args, "file"), err);
+    return deed_remove(json_object_get(args, "known"), state_str(args, "file"), err);
 }
 
 static bool deed_files_remove(const json_t *args, json_t **result, struct err *err)
@@ -153,7 +171,7 @@ static bool deed_files_remove(const json_t *args, json_t **result, struct err *e
     json_array_foreach(json_object_get(args, "files"), i, file) {
         struct err one = ERR_INIT;
 
-        if (durable_remove_path(json_string_value(file), &one))
+        if (deed_remove(json_object_get(args, "known"), json_string_value(file), &one))
             continue;
         if (!err->set)
             err_move(err, &one);
@@ -206,4 +224,9 @@ worker_fn *deeds_find(const char *name)
         if (strcmp(deed_rows[i].name, name) == 0)
             return deed_rows[i].fn;
     return NULL;
+}
+
+bool deeds_unlinks(const char *name)
+{
+    return strcmp(name, "file-remove") == 0 || strcmp(name, "files-remove") == 0;
 }

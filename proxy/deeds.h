@@ -17,8 +17,8 @@
  *   present-print   { files: [path] } -> { path: print }   of files that are written to again later
  *   files-sync      { files: [path] }               what QEMU has written is on the disk, if it can be
  *   file-sync       { file }                        it is on the disk
- *   file-remove     { file }
- *   files-remove    { files: [path] }               all of them, then the first error
+ *   file-remove     { file, known }                 unless it is in use (in_use.h says what known is)
+ *   files-remove    { files: [path], known }        the same of all of them, then the first error
  *   inspect         { files: [path], folders: [path], sync?: [path], pid?, program? }
  *                   -> { files, rooms, open?, program? } (policy/world.h; program: program.h);
  *                   what is in sync is on the disk then
@@ -31,6 +31,9 @@
 
 /* NULL: no such deed. */
 worker_fn *deeds_find(const char *name);
+
+/* Is it one that needs `known`? */
+bool deeds_unlinks(const char *name);
 
 worker_fn deed_inspect;
 worker_fn deed_preflight;

@@ -120,8 +120,12 @@ static json_t *inspect_room(const char *path)
                      ok ? (json_int_t)(vfs.f_bavail * vfs.f_frsize) : (json_int_t)0);
 }
 
-/* new: the files that a process has open; NULL: it does not let us look. */
-static json_t *inspect_open(long pid)
+void deed_file_key(const struct stat *st, char *out, size_t size)
+{
+    snprintf(out, size, "%llu:%llu", (unsigned long long)st->st_dev, (unsigned long long)st->st_ino);
+}
+
+json_t *deed_open_files(long pid)
 {
     char path[48], key[64];
     struct dirent *entry;
@@ -136,8 +140,7 @@ static json_t *inspect_open(long pid)
     while (dir && (entry = readdir(dir))) {
         if (entry->d_name[0] == '.' || fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
             continue;
-        snprintf(key, sizeof(key), "%llu:%llu", (unsigned long long)st.st_dev,
-                 (unsigned long long)st.st_ino);
+        deed_file_key(&st, key, sizeof(key));
         if (!open)
             open = json_object();
         json_object_set_new(open, key, json_true());
@@ -180,7 +183,7 @@ bool deed_inspect(const json_t *args, json_t **result, struct err *err)
     json_array_foreach(json_object_get(args, "folders"), i, path)
         json_object_set_new(rooms, json_string_value(path), inspect_room(json_string_value(path)));
     *result = json_pack("{s:o, s:o, s:o*, s:o*}", "files", files, "rooms", rooms, "open",
-                        inspect_open((long)json_integer_value(json_object_get(args, "pid"))),
+                        deed_open_files((long)json_integer_value(json_object_get(args, "pid"))),
                         "program", program ? program_look(program) : NULL);
     return !err->set;
 }

@@ -6,6 +6,8 @@
 #ifndef PROXY_DEEDS_INTERNAL_H
 #define PROXY_DEEDS_INTERNAL_H
 
+#include <sys/stat.h>
+
 #include "proxy/deeds.h"
 
 /* Makes a file that was not there, without following a link; -1: err is set. */
@@ -16,6 +18,12 @@ int deed_open(const json_t *args, int flags, struct err *err);
 
 /* fsyncs the file and its folder. */
 bool deed_sync(int fd, const char *path, struct err *err);
+
+/* "DEV:INO" of a file, as in world.open. */
+void deed_file_key(const struct stat *st, char *out, size_t size);
+
+/* new: the files that a process has open, as such keys; NULL: it does not let us look. */
+json_t *deed_open_files(long pid);
 
 worker_fn deed_overlay_create, deed_vmstate_create, deed_header_check, deed_header_rewrite;
 worker_fn deed_memory_create, deed_memory_seal, deed_memory_check;

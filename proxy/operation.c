@@ -116,6 +116,16 @@ void operation_announce(struct operation *op, const char *kind)
                                strcmp(state_str(op->plan, "method"), "in-place") != 0));
 }
 
+void operation_note_process(struct operation *op)
+{
+    unsigned long long start;
+    long pid;
+
+    vm_who(op->daemon->vm, &pid, &start);
+    json_object_set_new(op->plan, "pid", json_integer(pid));
+    json_object_set_new(op->plan, "start", json_integer((json_int_t)start));
+}
+
 bool operation_tears(const struct operation *op)
 {
     const json_t *plan = op->stage == STAGE_RECOVER ? json_object_get(op->journal, "plan") : op->plan;

@@ -15,7 +15,7 @@
 #define DEED_HOLD_MS 5000
 #define DEED_HOLD_POLL_MS 1
 
-static void deed_finish(struct operation *op, bool ok, struct err *err)
+void operation_deed_finish(struct operation *op, bool ok, struct err *err)
 {
     runner_deed_cb *done = op->deed_done;
 
@@ -58,17 +58,17 @@ static void deed_worker_cb(void *arg, bool ok, json_t *result, struct err *err)
         return;
     if (ok && result)
         deed_take_result(op, state_str(op->step, "step"), result);
-    deed_finish(op, ok, err);
+    operation_deed_finish(op, ok, err);
 }
 
-static void deed_in_worker(struct operation *op, worker_fn *fn, const json_t *step)
+void operation_deed_in_worker(struct operation *op, worker_fn *fn, const json_t *args)
 {
-    json_t *args = json_copy(json_object_get(step, "args"));
+    json_t *mine = json_copy((json_t *)args);
 
     if (op->daemon->qemu_img)
-        json_object_set_new(args, "qemu-img", json_string(op->daemon->qemu_img));
-    worker_run(op->daemon->worker, fn, args, deed_worker_cb, operation_box_new(op));
-    json_decref(args);
+        json_object_set_new(mine, "qemu-img", json_string(op->daemon->qemu_img));
+    worker_run(op->daemon->worker, fn, mine, deed_worker_cb, operation_box_new(op));
+    json_decref(mine);
 }
 
 /* ---- in the loop: each returns true when it is done at once ---- */
@@ -78,7 +78,7 @@ static void deed_vm_cb(void *arg, bool ok, struct err *err)
     struct operation *op = arg;
 
     if (op->deed_done)
-        deed_finish(op, ok, err);
+        operation_deed_finish(op, ok, err);
 }
 
 static void deed_carried_cb(void *arg, bool ok, struct err *err)
@@ -90,7 +90,7 @@ static void deed_carried_cb(void *arg, bool ok, struct err *err)
         err_move(&mine, err);
     settings_carry_free(op->carry);
     op->carry = NULL;
-    deed_finish(op, ok, &mine);
+    operation_deed_finish(op, ok, &mine);
     err_clear(&mine);
 }
 
@@ -132,6 +132,16 @@ static bool deed_keep_present(struct operation *op, bool kept, struct err *err)
     if (!ok)
         json_object_set_new(present, "kept", json_false());
     return ok;
+}
+
+/* The guest was let go on: the journal says so. */
+static bool deed_note_resumed(struct operation *op, struct err *err)
+{
+    json_t *plan = op->journal ? json_object_get(op->journal, "plan") : op->plan;
+
+    json_object_set_new(plan, "resumed", json_true());
+    return op->journal ? store_write_journal(op->daemon->store, op->journal, err)
+                       : runner_write_journal(op->runner, err);
 }
 
 /* Where there is no room to say that it is kept no more, it is not kept any more: what a restart does
@@ -176,6 +186,8 @@ static bool deed_at_once(struct operation *op, const char *name, const json_t *a
         return deed_keep_present(op, true, err);
     if (strcmp(name, "present-drop") == 0)
         return deed_drop_present(op, args, err);
+    if (strcmp(name, "resumed-note") == 0)
+        return deed_note_resumed(op, err);
     if (strcmp(name, "commit") == 0) /* the last look before the first QEMU is ended */
         return vm_check_next(daemon->vm, err);
     if (strcmp(name, "settings-carry") == 0)
@@ -203,19 +215,19 @@ void operation_deed_timer_cb(evutil_socket_t fd, short what, void *arg)
     name = state_str(op->step, "step");
     if (strcmp(name, "clients-hold") != 0) {
         ok = deed_at_once(op, name, json_object_get(op->step, "args"), &err);
-        deed_finish(op, ok, &err);
+        operation_deed_finish(op, ok, &err);
         err_clear(&err);
         return;
     }
     evutil_gettimeofday(&now, NULL);
     if (!vm_main(op->daemon->vm) || link_in_flight(vm_main(op->daemon->vm)) == 0) {
-        deed_finish(op, true, NULL);
+        operation_deed_finish(op, true, NULL);
     } else if (now.tv_sec * 1000000LL + now.tv_usec < op->deed_deadline) {
         event_add(op->deed_timer, &poll);
     } else {
         link_hold(vm_main(op->daemon->vm), false);
         err_set(&err, REASON_BUSY, "A command of a client did not end within %d ms", DEED_HOLD_MS);
-        deed_finish(op, false, &err);
+        operation_deed_finish(op, false, &err);
         err_clear(&err);
     }
 }
@@ -256,8 +268,10 @@ void operation_deed(void *arg, struct runner *runner, const json_t *step, runner
     (void)runner;
     op->step = step;
     op->deed_done = done;
-    if (fn) {
-        deed_in_worker(op, fn, step);
+    if (fn && deeds_unlinks(name)) {
+        operation_remove(op);
+    } else if (fn) {
+        operation_deed_in_worker(op, fn, args);
     } else if (strcmp(name, "process-start") == 0) {
         deed_start_process(op, args);
     } else if (strcmp(name, "settings-carry") == 0 && vm_next(op->daemon->vm)) {

@@ -57,6 +57,8 @@ void operation_enter(struct operation *op, enum operation_stage stage);
 void operation_start_cb(evutil_socket_t fd, short what, void *arg);
 /* Tells the clients that the stage's plan is done. */
 void operation_announce(struct operation *op, const char *kind);
+/* Which QEMU the plan is for: a restart may find another one. */
+void operation_note_process(struct operation *op);
 /* A revert in place that is stuck before its commit point may have left any memory. */
 bool operation_tears(const struct operation *op);
 /* new: SnapshotResult. */
@@ -83,6 +85,12 @@ void operation_release_clients(struct operation *op);
 
 /* Starts a deed of the runner's (struct runner_env.deed). */
 void operation_deed(void *arg, struct runner *runner, const json_t *step, runner_deed_cb *done);
+
+/* What a deed of operation_deed() does in the worker, and its end. */
+void operation_deed_in_worker(struct operation *op, worker_fn *fn, const json_t *args);
+void operation_deed_finish(struct operation *op, bool ok, struct err *err);
+/* The current step's deed unlinks files: first it is asked what is in use. */
+void operation_remove(struct operation *op);
 
 /* Starts the operation; the slot is answered when it is done, or planned (with a job-id). */
 void operation_start(struct daemon *daemon, const char *kind, json_t *request, struct slot *slot);

@@ -319,6 +319,7 @@ static void operation_collected(void *arg, bool ok, struct world *world, struct 
     else
         err_move(&mine, err);
     op->world.next = op->daemon->found_next;
+    op->world.other = op->stage == STAGE_RECOVER && recover_is_other(op->daemon, op->journal);
     if (ok && op->stage != STAGE_RECOVER && !op->observed) {
         op->observed = true;
         if (observer_apply(op->daemon->observer, &op->world)) {
@@ -335,7 +336,7 @@ static void operation_collected(void *arg, bool ok, struct world *world, struct 
     if (op->stage == STAGE_MAIN && op->was_running)
         plan_set_running(op->plan, "running"); /* before it was stopped to be saved */
     if (op->stage != STAGE_RECOVER)
-        json_object_set_new(op->plan, "pid", json_integer(vm_pid(op->daemon->vm)));
+        operation_note_process(op);
     args = json_pack("{s:O, s:b}", "steps", json_object_get(op->plan, "steps"), "dry-run",
                      op->dry_run && op->stage != STAGE_RECOVER);
     worker_run(op->daemon->worker, deed_preflight, args, operation_preflight_cb,

@@ -13,12 +13,27 @@
 #include "policy/state.h"
 #include "proxy/collect.h"
 #include "proxy/deeds.h"
+#include "proxy/in_use.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
 #include "qmp/alloc.h"
 
+/* Unlinks what the arguments of such a deed name; no QEMU of ours is there to be asked. */
+static void recover_unlink(const struct daemon *daemon, const char *name, const json_t *args)
+{
+    json_t *mine = json_copy((json_t *)args), *result = NULL;
+    struct err err = ERR_INIT;
+
+    json_object_set_new(mine, "known", in_use_new(daemon->store->state));
+    if (!deeds_find(name)(mine, &result, &err))
+        log_warn("%s", err.desc);
+    err_clear(&err);
+    json_decref(result);
+    json_decref(mine);
+}
+
 /* Runs the deeds of that name in the plan's steps, or in the undo lists of them. */
-static void recover_deeds(const json_t *plan, const char *name, bool undo)
+static void recover_deeds(const struct daemon *daemon, const char *name, const json_t *plan, bool undo)
 {
     json_t *step, *one;
     size_t i, k;
@@ -26,16 +41,9 @@ static void recover_deeds(const json_t *plan, const char *name, bool undo)
     json_array_foreach(json_object_get(plan, "steps"), i, step) {
         json_t *list = undo ? json_incref(json_object_get(step, "undo")) : json_pack("[O]", step);
 
-        json_array_foreach(list, k, one) {
-            struct err err = ERR_INIT;
-            json_t *result = NULL;
-
-            if (strcmp(state_str(one, "step"), name) == 0 &&
-                !deeds_find(name)(json_object_get(one, "args"), &result, &err))
-                log_warn("%s", err.desc);
-            err_clear(&err);
-            json_decref(result);
-        }
+        json_array_foreach(list, k, one)
+            if (strcmp(state_str(one, "step"), name) == 0)
+                recover_unlink(daemon, name, json_object_get(one, "args"));
         json_decref(list);
     }
 }
@@ -126,7 +134,7 @@ static bool recover_create(struct daemon *daemon, const json_t *plan, struct err
     } else {
         log_warn("snapshot-create of '%s' was interrupted: it is taken back",
                  state_str(plan, "name"));
-        recover_deeds(plan, "file-remove", true);
+        recover_deeds(daemon, "file-remove", plan, true);
     }
     json_decref(world.files);
     json_decref(adopted);
@@ -136,24 +144,26 @@ static bool recover_create(struct daemon *daemon, const json_t *plan, struct err
 static bool recover_revert(struct daemon *daemon, const json_t *plan, bool committed,
                            struct err *err)
 {
+    const json_t *after = json_object_get(plan, "after");
+
     log_warn("snapshot-revert to '%s' was interrupted: it is %s", state_str(plan, "name"),
              committed ? "finished" : "taken back");
     if (!committed) {
-        recover_deeds(plan, "file-remove", true);
+        recover_deeds(daemon, "file-remove", plan, true);
         return true;
     }
-    if (!store_write(daemon->store, json_object_get(plan, "after"), err))
+    /* A record that is written already knows more than a journal that is older. */
+    if (!state_is_after(daemon->store->state, after) && !store_write(daemon->store, after, err))
         return false;
-    recover_deeds(plan, "files-remove", false);
+    recover_deeds(daemon, "files-remove", plan, false);
     return true;
 }
 
 static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
 {
     const json_t *fitting = NULL;
-    json_t *args, *result = NULL;
-    struct err warn = ERR_INIT;
     struct world world;
+    json_t *args;
 
     if (recover_look(daemon, daemon->store->state, &world, err))
         fitting = fitting_record(&world, plan, daemon->store->state, recover_fits, &world);
@@ -171,9 +181,7 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
     if (fitting != daemon->store->state && !store_write(daemon->store, fitting, err))
         return false;
     args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
-    if (!deeds_find("files-remove")(args, &result, &warn))
-        log_warn("%s", warn.desc);
-    err_clear(&warn);
+    recover_unlink(daemon, "files-remove", args);
     json_decref(args);
     return true;
 }
@@ -189,7 +197,7 @@ static bool recover_settle(struct daemon *daemon, const json_t *journal, struct 
     if (strcmp(operation, "snapshot-revert") == 0)
         return recover_revert(daemon, plan, committed, err);
     if (committed) {
-        recover_deeds(plan, "files-remove", false);
+        recover_deeds(daemon, "files-remove", plan, false);
         return true;
     }
     return strcmp(operation, "snapshot-create") == 0 ? recover_create(daemon, plan, err)
@@ -305,6 +313,19 @@ static bool recover_is_first(const struct daemon *daemon, const json_t *journal)
     const char *method = state_str(plan, "method");
 
     return method && strcmp(method, "respawn") == 0 && pid != 0 && pid == vm_pid(daemon->vm);
+}
+
+bool recover_is_other(const struct daemon *daemon, const json_t *journal)
+{
+    const json_t *plan = json_object_get(journal, "plan");
+    json_int_t was = json_integer_value(json_object_get(plan, "pid"));
+    json_int_t began = json_integer_value(json_object_get(plan, "start"));
+    unsigned long long start;
+    long pid;
+
+    vm_who(daemon->vm, &pid, &start);
+    return !daemon->args && was && began && pid && start &&
+           (was != pid || began != (json_int_t)start);
 }
 
 void recover_hot(struct daemon *daemon)

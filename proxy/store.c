@@ -14,6 +14,7 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/durable.h"
+#include "proxy/in_use.h"
 #include "proxy/log.h"
 #include "qmp/alloc.h"
 
@@ -262,10 +263,21 @@ static bool store_memory_known(const struct store *store, const char *name)
 
 static bool store_memory_stale(const struct store *store, const char *name)
 {
+    struct err why = ERR_INIT;
+    json_t *known;
+    char *path;
+    bool stale;
+
     if (name[0] == '.' || store_memory_known(store, name))
         return false;
-    log_info("removing saved memory that nothing names: %s", name);
-    return true;
+    known = in_use_new(store->state);
+    path = store_printf("%s/%s", store->memory_path, name);
+    stale = !in_use_check(known, path, &why);
+    log_info("removing saved memory that nothing names: %s", stale ? name : why.desc);
+    err_clear(&why);
+    json_decref(known);
+    free(path);
+    return stale;
 }
 
 static bool store_aside_stale(const struct store *store, const char *name)

@@ -388,6 +388,11 @@ long vm_pid(const struct vm *vm)
     return vm_has_process(vm) ? (long)process_pid(vm->main->process) : 0;
 }
 
+long vm_pid_of_next(const struct vm *vm)
+{
+    return vm->next && vm->next->process ? (long)process_pid(vm->next->process) : 0;
+}
+
 struct link *vm_main(const struct vm *vm)
 {
     return vm->main ? vm->main->link : NULL;

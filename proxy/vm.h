@@ -83,6 +83,10 @@ bool vm_renew_main(struct vm *vm);
 void vm_signal(struct vm *vm, int sig);
 bool vm_has_process(const struct vm *vm);
 long vm_pid(const struct vm *vm);
+/* The process of main, of a foreign one as far as its monitor's socket tells who listens there; pid 0: not known. */
+void vm_who(const struct vm *vm, long *pid, unsigned long long *start);
+/* The second one's; 0: there is none. */
+long vm_pid_of_next(const struct vm *vm);
 
 /* borrowed; NULL when there is none. */
 struct link *vm_main(const struct vm *vm);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Connections that come back: to a foreign QEMU, and to our own when it has closed its monitor. */
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "proxy/log.h"
@@ -19,7 +20,30 @@ struct vm_attach {
     struct address address;     /* strings owned */
     struct event *retry, *greeting;
     bool complained;            /* about this absence */
+    long pid;                   /* of who listens, 0: a socket that does not tell */
+    unsigned long long start;
 };
+
+/* A unix socket remembers who began to listen. */
+static void vm_attach_look(struct vm_attach *attach, int fd)
+{
+    struct ucred peer = { 0 };
+    socklen_t len = sizeof(peer);
+
+    attach->pid = 0;
+    if (attach->address.kind == ADDRESS_UNIX &&
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0)
+        attach->pid = peer.pid;
+    attach->start = attach->pid ? process_read_start_time((pid_t)attach->pid) : 0;
+}
+
+void vm_who(const struct vm *vm, long *pid, unsigned long long *start)
+{
+    const struct process *process = vm->main ? vm->main->process : NULL;
+
+    *pid = process ? (long)process_pid(process) : vm->main && vm->attach ? vm->attach->pid : 0;
+    *start = process ? process_start_time(process) : *pid ? vm->attach->start : 0;
+}
 
 static void vm_attach_try(struct vm_attach *attach)
 {
@@ -29,6 +53,7 @@ static void vm_attach_try(struct vm_attach *attach)
     int fd = sock_connect(&attach->address, &err);
 
     if (fd >= 0) {
+        vm_attach_look(attach, fd);
         vm_attach_fd(attach->vm, fd);
         event_add(attach->greeting, &greeting);
         return;

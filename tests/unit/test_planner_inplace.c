@@ -14,11 +14,12 @@
 #define PREPARED "memory-check overlay-create* overlay-create* blockdev-add* blockdev-add* vmstate-create* " \
                  "vmstate-create* vmstate-open* vmstate-open* hold* hold* "
 #define LOADED "memory-keep* job-dismiss drive-switch* drive-switch* memory-load* loaded check-disks "
+#define RESUMED "cont clients-release resumed-note? "
 /* s2 has layers of its own, on which the guest does not stand any more */
-#define CLEARED_TWO "clients-release job-dismiss? blockdev-del? blockdev-del? blockdev-del? blockdev-del? " \
+#define CLEARED_TWO "job-dismiss? blockdev-del? blockdev-del? blockdev-del? blockdev-del? " \
                     "blockdev-del? blockdev-del? blockdev-del? blockdev-del? file-remove? file-remove? " \
                     "files-remove?"
-#define CLEARED "clients-release job-dismiss? blockdev-del? blockdev-del? blockdev-del? blockdev-del? " \
+#define CLEARED "job-dismiss? blockdev-del? blockdev-del? blockdev-del? blockdev-del? " \
                 "blockdev-del? blockdev-del? file-remove? file-remove? files-remove?"
 
 /* What QEMU says of the devices of both disks. */
@@ -109,7 +110,7 @@ static void what_is_is_kept_until_the_snapshot_is_loaded_and_recorded(void **sta
 
     (void)state;
     assert_string_equal(state_str(plan, "method"), "in-place");
-    assert_steps(plan, PREPARED "files-sync clients-hold* stop* " LOADED "state-write! cont " CLEARED_TWO);
+    assert_steps(plan, PREPARED "files-sync clients-hold* stop* " LOADED "state-write! " RESUMED CLEARED_TWO);
     assert_undo(plan, "stop", "cont clients-release blockdev-del blockdev-del vmstate-close vmstate-close "
                               "file-remove file-remove blockdev-del blockdev-del file-remove file-remove");
     assert_undo(plan, "memory-load",
@@ -185,10 +186,10 @@ static void run_state_is_the_saved_one_or_the_wanted_one(void **state)
     json_t *plan = world_plan(world, planner_revert, REVERT);
 
     (void)state;
-    assert_steps(plan, PREPARED "clients-hold* " LOADED "state-write! " CLEARED);
+    assert_steps(plan, PREPARED "clients-hold* " LOADED "state-write! clients-release " CLEARED);
     json_decref(plan);
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true, 'state': 'running'}");
-    assert_steps(plan, PREPARED "clients-hold* " LOADED "state-write! cont " CLEARED);
+    assert_steps(plan, PREPARED "clients-hold* " LOADED "state-write! " RESUMED CLEARED);
     json_decref(plan);
     /* a machine before its first instruction is another process */
     plan = world_plan(world, planner_revert, "{'name': 's1', 'discard': true, 'state': 'prelaunch'}");

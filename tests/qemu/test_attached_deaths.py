@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Attached to a QEMU that somebody else starts: the proxy dies in an operation, QEMU ends, and its owner starts
+it anew, on whichever images.  What that QEMU has open is never removed, and it is not taken for the one before."""
+
+import os
+import sys
+
+import hostile
+import scene
+from scene import harness, oracle, vm
+from test_inplace import IN_PLACE, in_place
+
+
+class Pair:
+    """A foreign QEMU and the proxy before it, which is killed and started with it."""
+
+    def __init__(self, t, formats=("qcow2",), tcp=False):
+        self.t, self.tcp = t, tcp
+        self.disks = oracle.make_disks(t.dir, formats)
+        self.q = self.qemu(self.disks)
+        self.address = self.listening()
+        self.p = vm.Attached(t, self.address, options=["--log-level", "debug"])
+        self.p.serial, self.p.qemu_pid = self.q.serial, lambda: self.q.process.pid
+        self.front()
+        self.p.serial.wait_tick(4)
+
+    def qemu(self, disks, *args):
+        extra = ("-qmp", "tcp:127.0.0.1:0,server=on,wait=off") if self.tcp else ()
+        q = vm.Qemu(self.t, disks, (*extra, *args), style="blockdev", name="q")
+        q.start()
+        return q
+
+    def listening(self):
+        """The address that the proxy connects to; the test's own connection is closed."""
+        address = self.q.address
+        if self.tcp:
+            name = next(c["filename"] for c in self.q.command("query-chardev") if "tcp:" in c["filename"])
+            address = "tcp:" + name.removeprefix("disconnected:tcp:").split(",", 1)[0]
+        self.q._close_clients()                 # pylint: disable=protected-access
+        return address
+
+    def front(self):
+        """The proxy is started (again)."""
+        self.steps = hostile.Steps(self.p)
+        self.steps.start()
+
+    def broken(self, step, command, args):
+        """Proxy and QEMU are killed behind that step; the images that QEMU had then."""
+        self.steps.hold(step)
+        self.p.qmp.send(command, args)
+        self.steps.held()
+        self.p.kill()
+        self.steps.go()
+        client = self.q.client() if not self.tcp else None
+        found = [entry["inserted"]["file"] for entry in client.command("query-block")] if client else []
+        self.q.end_hard()
+        return found
+
+    def anew(self, images, *args):
+        """The owner starts QEMU on these images [(path, format)], and then the proxy."""
+        mark = self.q.serial.size()
+        self.q = self.qemu([oracle.Disk(path, fmt, f"d{i}") for i, (path, fmt) in enumerate(images)], *args)
+        address = self.listening()
+        if self.tcp:
+            self.p.foreign = address
+        self.front()
+        harness.poll(lambda: not (self.p.state / "journal.json").exists(), 20, "the recovery to end")
+        return mark
+
+    def lives(self, mark, images):
+        """It boots and runs on these images, which are there, and a snapshot can be made and gone back to."""
+        harness.poll(lambda: self.p.serial.boots(mark), 20, "the guest to boot")
+        self.p.serial.wait_more(3)
+        for path, _format in images:
+            assert os.path.exists(path), f"{path} was removed"
+        harness.equal(sorted(scene.layout(self.p).values()), sorted((str(p), f) for p, f in images), "images")
+        scene.check_disks(self.p)
+        in_place(self.p, scene.create(self.p, "after"))
+
+    def stop(self):
+        self.p.stop()
+        self.q.stop()
+
+
+def started_on_the_overlays(t, tcp):
+    pair = Pair(t, ("qcow2", "raw"), tcp)
+    saved = scene.create(pair.p, "s0")
+    before = set(t.dir.glob("disk*.vm-*.qcow2"))
+    pair.broken("layers-freeze", "snapshot-create", {"name": "s1", "memory": "none"})
+    images = [(path, "qcow2") for path in sorted(set(t.dir.glob("disk*.vm-*.qcow2")) - before)]
+    harness.equal(len(images), 2, "overlays")
+    pair.lives(pair.anew(images), images)
+    in_place(pair.p, saved)
+    pair.stop()
+
+
+def test_started_anew_on_the_overlays_of_a_create(t):
+    started_on_the_overlays(t, tcp=False)
+
+
+def test_started_anew_on_the_overlays_of_a_create_over_tcp(t):
+    started_on_the_overlays(t, tcp=True)
+
+
+def test_started_anew_on_the_overlay_of_a_revert(t):
+    """The record was not written; the disks say that it was done."""
+    pair = Pair(t)
+    saved = scene.create(pair.p, "s1")
+    pair.p.serial.wait_more(3)
+    images = pair.broken("memory-load", "snapshot-revert", IN_PLACE)
+    images = [(path, "qcow2") for path in images]
+    mark = pair.anew(images)
+    pair.lives(mark, images)
+    assert abs(pair.p.serial.boots(mark)[0] - saved.count) <= 1, pair.p.serial.boots(mark)
+    pair.stop()
+
+
+def test_started_anew_on_what_a_revert_has_left(t):
+    """It is committed, and what it left is on record no more: but the owner knows nothing of that, and starts
+    QEMU, stopped, on the image that it had."""
+    pair = Pair(t)
+    scene.create(pair.p, "s1")
+    pair.p.serial.wait_more(3)
+    before = list(scene.layout(pair.p).values())
+    pair.broken("state-write", "snapshot-revert", IN_PLACE)
+    mark = pair.anew(before, "-S")
+    assert os.path.exists(before[0][0]), f"{before[0][0]} was removed"
+    harness.equal(scene.status(pair.p), "prelaunch", "state of a guest that nobody has started")
+    harness.equal(pair.p.qmp.refused("snapshot-create", {"name": "s2"}).reason, "chain-mismatch", "reason")
+    pair.p.command("cont")
+    harness.poll(lambda: pair.p.serial.boots(mark), 20, "the guest to boot")
+    pair.p.serial.wait_more(3)
+    scene.check_disks(pair.p)
+    pair.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(harness.run([test_started_anew_on_the_overlays_of_a_create,
+                          test_started_anew_on_the_overlays_of_a_create_over_tcp,
+                          test_started_anew_on_the_overlay_of_a_revert,
+                          test_started_anew_on_what_a_revert_has_left]))

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The proxy, or all of it, is killed behind the commit point: what is on record already stays as it is, and
+whether the guest runs is for those to say who have stopped it since."""
+
+import sys
+
+import hostile
+import scene
+from scene import harness, qmp
+from test_inplace import IN_PLACE
+from test_recovery import kill_pids, pids_of
+
+
+def begun(t, memory="vmstate"):
+    """(Proxy, Steps, Saved): a guest with the snapshot s1, and some turns behind it."""
+    p, steps = hostile.stepped(t, ("qcow2", "raw"))
+    saved = scene.create(p, "s1", memory=memory)
+    p.serial.wait_more(3)
+    return p, steps, saved
+
+
+def test_a_record_is_not_replaced_by_that_of_the_journal(t):
+    """Which was written before there were overlays, and knows less."""
+    p, steps, _saved = begun(t)
+    steps.hold("state-write")
+    p.qmp.send("snapshot-revert", IN_PLACE)
+    steps.held()
+    p.kill()
+    steps.go()
+    before = scene.state(p)["layers"]
+    assert all("ino" in before[disk["active"]] for disk in scene.state(p)["disks"].values()), before
+    kill_pids(p, pids_of(t, p))
+    p.start()
+    harness.equal(scene.state(p)["layers"], before, "layers on record")
+    p.serial.wait_more(4)
+    scene.check_disks(p)
+    scene.tidy(p, leaks=True)
+
+
+def stopped_meanwhile(p):
+    """The proxy was killed: the guest is stopped by another monitor, and stays so."""
+    with qmp.Client(f"unix:{p.state}/qemu.sock") as other:
+        other.command("stop")
+    p.start()
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the recovery to end")
+    harness.equal(scene.status(p), "paused", "a guest that was stopped meanwhile")
+    p.command("cont")
+    p.serial.wait_more(3)
+    scene.check_disks(p)
+    scene.tidy(p)
+
+
+def killed_behind(t, step, args, memory="stream"):
+    p, steps, _saved = begun(t, memory)
+    steps.hold(step)
+    p.qmp.send("snapshot-revert", args)
+    steps.held()
+    p.serial.wait_more(3)               # it goes on already
+    p.kill()
+    steps.go()
+    stopped_meanwhile(p)
+
+
+def killed_at_the_end_of_a_create(t, memory):
+    """Between its last step and the end of its journal, which is put back for that."""
+    p, steps, _saved = begun(t)
+    steps.hold("layers-freeze")
+    sent = p.qmp.send("snapshot-create", {"name": "s2", "memory": memory})
+    steps.held()
+    journal = (p.state / "journal.json").read_bytes()
+    steps.go()
+    p.qmp.reply(sent)
+    p.kill()
+    (p.state / "journal.json").write_bytes(journal)
+    stopped_meanwhile(p)
+
+
+def test_a_guest_stopped_behind_a_create_stays_so(t):
+    killed_at_the_end_of_a_create(t, "stream")
+
+
+def test_a_guest_stopped_behind_a_create_without_memory_stays_so(t):
+    killed_at_the_end_of_a_create(t, "none")
+
+
+def test_a_guest_stopped_behind_a_revert_stays_so(t):
+    killed_behind(t, "state-write", {"name": "s1", "discard": True})
+
+
+def test_a_guest_stopped_behind_a_revert_in_place_stays_so(t):
+    killed_behind(t, "resumed-note", IN_PLACE, "vmstate")
+
+
+def test_a_guest_that_an_operation_has_stopped_goes_on(t):
+    """Committed, and nobody else has stopped it."""
+    p, steps, saved = begun(t)
+    steps.hold("state-write")
+    p.qmp.send("snapshot-revert", IN_PLACE)
+    steps.held()
+    p.kill()
+    steps.go()
+    mark = scene.Mark(p)
+    p.start()
+    mark.went_back_to(saved)
+    scene.check_disks(p)
+    p.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(harness.run([test_a_record_is_not_replaced_by_that_of_the_journal,
+                          test_a_guest_stopped_behind_a_create_stays_so,
+                          test_a_guest_stopped_behind_a_create_without_memory_stays_so,
+                          test_a_guest_stopped_behind_a_revert_stays_so,
+                          test_a_guest_stopped_behind_a_revert_in_place_stays_so,
+                          test_a_guest_that_an_operation_has_stopped_goes_on]))
