@@ -41,17 +41,37 @@ static bool revert_opens(const struct revert *revert, const char *key)
     return args_disks_get(&revert->opens, key) != NULL;
 }
 
-/* Is an image, of a disk or of nothing yet, open in the new process as it is in the old one? */
+/* An image, of a disk or of nothing (any more), that the new process opens as the old one has it. */
+static bool revert_is_shared(const struct revert *revert, const struct args_disk *disk)
+{
+    return disk->path && !disk->read_only &&
+           !json_object_get(json_object_get(revert->snapshot, "disks"), disk->key);
+}
+
 static bool revert_shares(const struct revert *revert)
+{
+    for (size_t i = 0; i < revert->opens.n; i++)
+        if (revert_is_shared(revert, &revert->opens.v[i]))
+            return true;
+    return false;
+}
+
+/* A node locks its image as a disk does, when its disk was unplugged as well. */
+static bool revert_check_nodes(const struct revert *revert, struct err *err)
 {
     for (size_t i = 0; i < revert->opens.n; i++) {
         const struct args_disk *disk = &revert->opens.v[i];
 
-        if (disk->path && !disk->read_only &&
-            !json_object_get(json_object_get(revert->snapshot, "disks"), disk->key))
-            return true;
+        if (!disk->node_name || !revert_is_shared(revert, disk) ||
+            !graph_node_find(revert->world->graph, disk->node_name))
+            continue;
+        err_set(err, REASON_NEEDS_REPLACE, "Node '%s' is not part of the snapshot, and two QEMU processes "
+                "cannot have it open for writing at the same time: close it with blockdev-del, or give "
+                "method: replace", disk->node_name);
+        err_name(err, "node", disk->node_name);
+        return false;
     }
-    return false;
+    return true;
 }
 
 bool revert_check_excluded(struct revert *revert, struct err *err)
@@ -76,7 +96,8 @@ bool revert_check_excluded(struct revert *revert, struct err *err)
         err_name(err, "disk", first);
     } else {
         disks_clear(&all);
-        return true;
+        return revert->memory || strcmp(revert->method, REVERT_REPLACE) == 0 ||
+               revert_check_nodes(revert, err);
     }
     disks_clear(&all);
     return false;

@@ -78,10 +78,10 @@ def observed(p, name):
     return scene.Whole(info)
 
 
-def boots(p, saved):
+def boots(p, saved, **args):
     """Reverts to a snapshot without memory: the guest boots from its disks."""
     since = p.serial.size()
-    p.command("snapshot-revert", {"name": saved.name, "discard": True}, timeout=30)
+    p.command("snapshot-revert", {"name": saved.name, "discard": True, **args}, timeout=30)
     saved.untouched()
     found = harness.poll(lambda: p.serial.boots(since), 15, "the guest to boot")
     assert len(found) == 1 and saved.count - 1 <= found[0] <= saved.count, (found, saved.count)

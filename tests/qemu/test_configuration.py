@@ -5,9 +5,10 @@ behind a revert."""
 
 import sys
 
+import byhand
 import scene
-from plugging import (SCSI, Saved, config, create, peripherals, plug_node, plug_scsi, reads, unplug,
-                      write)
+from plugging import (SCSI, Saved, config, create, peripherals, plug_node, plug_scsi, reads, refused,
+                      unplug, write)
 from scene import harness, oracle
 
 
@@ -179,8 +180,8 @@ def test_unplugged_disk_is_closed_and_its_layers_are_guarded(t):
     left = [n["node-name"] for n in p.command("query-named-block-nodes", flat=True)
             if "hot" in n["file"]]
     harness.equal(left, [], "nodes of the disk")
-    refused = p.qmp.refused("blockdev-add", nodes)
-    harness.equal(refused.reason, "chain-mismatch", refused.desc)
+    error = p.qmp.refused("blockdev-add", nodes)
+    harness.equal(error.reason, "chain-mismatch", error.desc)
     p.command("blockdev-add", {**nodes, "read-only": True})
     p.command("blockdev-del", {"node-name": "again"})
     one.untouched()
@@ -198,6 +199,25 @@ def test_unplugged_disk_is_closed_and_its_layers_are_guarded(t):
     two = Saved(scene.info(p, "two"))
     scene.revert(p, two, skip=("shot",))
     reads(p, "shot", 0x22)
+    p.serial.wait_round()
+    scene.tidy(p)
+
+
+def test_node_of_an_unplugged_disk_is_in_the_way_of_a_boot_beside_it(t):
+    """It is open for writing without a device, too.  A second QEMU that loads memory may wait for it."""
+    p = scene.start(t, args=SCSI)
+    plug_scsi(p, "hot")
+    create(p, "with")
+    unplug(p, "shot")
+    boots = scene.create(p, "boots", memory="none")
+    loads = create(p, "loads")
+    refused(p, "needs-replace", "boots", "'hot'", "blockdev-del")
+    scene.revert(p, loads)
+    for method in ({"method": "replace"}, {}):
+        byhand.boots(p, boots, **method)
+        harness.equal("hot" in [n["node-name"] for n in p.command("query-named-block-nodes", flat=True)],
+                      True, "the node")
+        p.command("blockdev-del", {"node-name": "hot"})
     p.serial.wait_round()
     scene.tidy(p)
 
