@@ -271,7 +271,7 @@ static bool store_memory_stale(const struct store *store, const char *name)
     if (name[0] == '.' || store_memory_known(store, name))
         return false;
     known = in_use_new(store->state);
-    path = store_printf("%s/%s", store->memory_path, name);
+    path = alloc_print("%s/%s", store->memory_path, name);
     stale = !in_use_check(known, path, &why);
     log_info("removing saved memory that nothing names: %s", stale ? name : why.desc);
     err_clear(&why);
