@@ -148,6 +148,19 @@ static bool recover_revert(struct daemon *daemon, const json_t *plan, bool commi
     return true;
 }
 
+/* The record follows the images: before it is written, they are on the disk. */
+static bool recover_record(struct daemon *daemon, const json_t *fitting, struct err *err)
+{
+    json_t *steps = fitting_steps(fitting, daemon->store->state), *step, *result = NULL;
+    size_t i;
+
+    json_array_foreach(steps, i, step)
+        if (!err->set)
+            deeds_find(state_str(step, "step"))(json_object_get(step, "args"), &result, err);
+    json_decref(steps);
+    return !err->set && store_write(daemon->store, fitting, err);
+}
+
 static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
 {
     const json_t *fitting = NULL;
@@ -168,7 +181,7 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
     }
     log_warn("snapshot-delete of '%s' was interrupted: delete it again to finish",
              state_str(plan, "name"));
-    if (fitting != daemon->store->state && !store_write(daemon->store, fitting, err))
+    if (fitting != daemon->store->state && !recover_record(daemon, fitting, err))
         return false;
     args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
     if (!deeds_find("files-remove")(args, &result, &warn))

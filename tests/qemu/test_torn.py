@@ -15,6 +15,8 @@ taken back, proxies that die and come again.  Then behind each call, for each ou
  3. What is relied on is there and whole: each image and each saved memory that the record names; and
     that the record of the plan names, when the journal (or the record itself) says that the plan is
     committed; and the memory of a guest that the journal says is kept.
+ 4. Where a record says that an image stands on another one than the record before did, the image was
+    fsynced between the end of the job that wrote its header and the record.
 """
 
 import json
@@ -31,6 +33,8 @@ from scene import harness, oracle, vm
 
 JUDGE = Path(vm.PROXY_BIN).resolve().parent / "tests" / "unit" / "store_judge"
 RECORD, JOURNAL = "state.json", "journal.json"
+# Steps behind which a header names another image.
+REWRITES = (b"job-finalize", b"job-complete", b"header-rewrite")
 FILES = (RECORD, JOURNAL, "process.json", f".{RECORD}.tmp", f".{JOURNAL}.tmp", ".process.json.tmp")
 
 
@@ -39,13 +43,13 @@ FILES = (RECORD, JOURNAL, "process.json", f".{RECORD}.tmp", f".{JOURNAL}.tmp", "
 class Session:
     """One guest under a recorder.  state: a folder that the proxy has to make, and those above it."""
 
-    def __init__(self, t, **guest):
+    def __init__(self, t, kind=vm.Proxy, **guest):
         self.t, self.dir = t, t.path("images")
         self.dir.mkdir()
         self.recorder = torn.Recorder(t)
         disks = oracle.make_disks(self.dir, ("qcow2", "raw"))
         self.state = t.path("made") / "by" / "it"
-        self.p = vm.Proxy(t, disks, state=self.state, options=["--log-level", "debug"], **guest)
+        self.p = kind(t, disks, state=self.state, options=["--log-level", "debug"], **guest)
         self.disk = torn.Disk([t.dir, self.dir])
         self.again()
         self.p.serial.wait_tick(3)
@@ -74,12 +78,11 @@ class Session:
         harness.poll(lambda: not (self.state / JOURNAL).exists(), 20, "the journal to be closed")
 
 
-def dies(s, name, args, file, both):
-    """The proxy is killed, or all of the guest, when that file is there; and comes again."""
+def comes_again(s, both, go=lambda: None):
+    """The proxy is killed, or all of the guest; and comes again."""
     p = s.p
-    p.qmp.send(name, args)
-    harness.poll(file.exists, 20, f"{file}", 0.001)
     p.kill()
+    go()
     if both:
         for pid in p.pids():
             os.kill(pid, 9)
@@ -90,6 +93,13 @@ def dies(s, name, args, file, both):
     p.command("query-snapshots")        # answered when the folder is on the disk as well
     s.recorder.mark("answer")
     p.serial.wait_more(2)
+
+
+def dies(s, name, args, file, both):
+    """The same in the middle of a command, when that file is there."""
+    s.p.qmp.send(name, args)
+    harness.poll(file.exists, 20, f"{file}", 0.001)
+    comes_again(s, both)
 
 
 def play_streams(t):
@@ -119,6 +129,25 @@ def play_vmstates(t):
     s.revert("b", method="in-place", **{"save-as": "c"})
     s.delete("b")
     s.delete("a")
+    return s
+
+
+def play_merges(t):
+    """The proxy, and then all of the guest, dies when QEMU has written a header that the record does
+    not know yet."""
+    s = Session(t, hostile.Wrapped,
+                script={"qemu-system-x86_64": f"exec 2>>'{t.path('messages')}'"})
+    for name in "abcd":
+        s.create(name)
+    for name, both in (("b", False), ("c", True)):
+        s.p.kill()
+        steps = hostile.Steps(s.p)
+        steps.start(env=s.recorder.env)
+        steps.hold("job-finalize")
+        s.p.qmp.send("snapshot-delete", {"name": name, "direction": "stream"})
+        steps.held()
+        comes_again(s, both, steps.go)
+        s.delete(name, direction="stream")
     return s
 
 
@@ -209,8 +238,26 @@ class Cut:
         self.state = str(s.state)
         self.record = Versions(f"{self.state}/{RECORD}")
         self.journal = Versions(f"{self.state}/{JOURNAL}")
-        self.states = self.places = 0
+        self.states = self.places = self.rewritten = self.moved = 0
+        self.layers, self.synced = {}, {}       # of the last record; {path: call}
         self.bad = {}
+
+    def headers(self, number, call):
+        """Rule 4."""
+        name, error, _inode, a, b, what = call
+        if name == "log" and any(b": debug: step " + step in what for step in REWRITES):
+            self.rewritten = number
+        elif name == "sync" and not error:
+            self.synced[a] = number
+        elif name == "rename" and b == self.record.path and not error:
+            before, self.layers = self.layers, json.loads(self.record.all[-1])["layers"]
+            for key in before.keys() & self.layers.keys():
+                path = self.layers[key]["real"]
+                if before[key]["parent"] != self.layers[key]["parent"]:
+                    self.moved += 1
+                    if self.synced.get(path, -1) < self.rewritten:
+                        self.bad.setdefault(f"the header of {Path(path).name} may be an old one",
+                                            f"call {number}")
 
     def certain(self, call):
         """Is all that was written until here relied on from here on?"""
@@ -226,6 +273,7 @@ class Cut:
             self.disk.play(call)
             self.record.play(call, self.disk)
             self.journal.play(call, self.disk)
+            self.headers(number, call)
             if self.certain(call):
                 self.record.settle()
                 self.journal.settle()
@@ -283,6 +331,7 @@ def cut(s):
         s.t.note(f"{why}: {place}")
     harness.equal(list(look.bad), [], "what was wrong")
     assert look.states > 2 * look.places and len(look.judge.known) > 50, "a recording of nothing"
+    return look
 
 
 def test_power_cuts_of_streams(t):
@@ -293,10 +342,16 @@ def test_power_cuts_of_vmstates(t):
     cut(play_vmstates(t))
 
 
+def test_power_cuts_of_merges_that_are_interrupted(t):
+    look = cut(play_merges(t))
+    harness.equal(look.moved, 4, "images that stand on another one")
+
+
 def test_power_cuts_of_a_session_with_deaths(t):
     cut(play_deaths(t))
 
 
 if __name__ == "__main__":
     sys.exit(harness.run([test_power_cuts_of_streams, test_power_cuts_of_vmstates,
+                          test_power_cuts_of_merges_that_are_interrupted,
                           test_power_cuts_of_a_session_with_deaths]))
