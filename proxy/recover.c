@@ -108,6 +108,19 @@ static bool recover_there(const struct world *world, const json_t *before, const
     return !err->set;
 }
 
+/* Its last overlay may have been made, and not be known to be on the disk. */
+static bool recover_adopt(struct daemon *daemon, const json_t *plan, const json_t *adopted,
+                          struct err *err)
+{
+    json_t *step, *result = NULL;
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        if (!err->set && strcmp(state_str(step, "step"), "overlay-create") == 0)
+            deeds_find("file-sync")(json_object_get(step, "args"), &result, err);
+    return !err->set && store_write(daemon->store, adopted, err);
+}
+
 static bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)
 {
     json_t *adopted = planner_adopted(plan, daemon->store->state);
@@ -122,7 +135,7 @@ static bool recover_create(struct daemon *daemon, const json_t *plan, struct err
     } else if (json_is_true(json_object_get(plan, "adopt")) && recover_fits(&world, adopted)) {
         log_warn("snapshot-create of '%s' was interrupted: its overlays are kept",
                  state_str(plan, "name"));
-        ok = store_write(daemon->store, adopted, err);
+        ok = recover_adopt(daemon, plan, adopted, err);
     } else {
         log_warn("snapshot-create of '%s' was interrupted: it is taken back",
                  state_str(plan, "name"));

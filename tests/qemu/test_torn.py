@@ -13,8 +13,8 @@ taken back, proxies that die and come again.  Then behind each call, for each ou
     first action and until the end, the commit point before the step behind it, the record before the
     journal goes and before a file goes that the older one names.
  3. What is relied on is there and whole: each image and each saved memory that the record names; and
-    that the record of the plan names, when the journal (or the record itself) says that the plan is
-    committed; and the memory of a guest that the journal says is kept.
+    that the record of the plan names, when the journal says that the plan is committed; and the
+    memory of a guest that the journal says is kept.
  4. Where a record says that an image stands on another one than the record before did, the image was
     fsynced between the end of the job that wrote its header and the record.
 """
@@ -26,6 +26,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import faulty
 import hostile
 import scene
 import torn
@@ -43,10 +44,13 @@ FILES = (RECORD, JOURNAL, "process.json", f".{RECORD}.tmp", f".{JOURNAL}.tmp", "
 class Session:
     """One guest under a recorder.  state: a folder that the proxy has to make, and those above it."""
 
-    def __init__(self, t, kind=vm.Proxy, **guest):
+    def __init__(self, t, kind=vm.Proxy, env=None, **guest):
         self.t, self.dir = t, t.path("images")
         self.dir.mkdir()
         self.recorder = torn.Recorder(t)
+        self.env = {**(env or {}), **self.recorder.env}
+        if env:
+            self.env["LD_PRELOAD"] += ":" + env["LD_PRELOAD"]
         disks = oracle.make_disks(self.dir, ("qcow2", "raw"))
         self.state = t.path("made") / "by" / "it"
         self.p = kind(t, disks, state=self.state, options=["--log-level", "debug"], **guest)
@@ -55,7 +59,7 @@ class Session:
         self.p.serial.wait_tick(3)
 
     def again(self):
-        self.p.start(env=self.recorder.env, wait=15)
+        self.p.start(env=self.env, wait=15)
 
     def do(self, name, args, refused=False):
         call = self.p.qmp.refused if refused else self.p.command
@@ -151,8 +155,22 @@ def play_merges(t):
     return s
 
 
+def dies_before_an_overlay_is_synced(s, faults):
+    """All is killed when the last overlay is made, and not known to be on the disk."""
+    last = s.dir / "disk1.vm-4.qcow2"
+    faults.rules(("hold", 0, "sync", last))
+    s.p.qmp.send("snapshot-create", {"name": "w"})
+    harness.poll(last.exists, 10, "the last overlay")
+    harness.poll(lambda: not any("qemu-img" in line for line in
+                                 harness.marked_processes(s.t.marker).values()), 10, "its header")
+    comes_again(s, True, faults.mend)
+    harness.equal(len(scene.state(s.p)["layers"]), 4, "layers: the overlays were to be kept")
+
+
 def play_deaths(t):
-    s = Session(t)
+    faults = faulty.Faults(t)
+    s = Session(t, env={**faults.env, "IOFAULT_PROGRAM": "qmp-proxy"})
+    dies_before_an_overlay_is_synced(s, faults)
     journal = s.state / JOURNAL
     s.create("a")
     for both in (False, True):
@@ -306,7 +324,7 @@ class Cut:
             return f"a journal ({files[JOURNAL] and 'older' or 'missing'}) that is none of those allowed"
         wanted = list(named(verdict["record"]))
         plan = (verdict["journal"] or {}).get("plan", {})
-        if verdict["committed"]:
+        if verdict["journal"] and verdict["journal"]["committed"]:
             wanted += named(plan["after"])
         elif plan.get("present", {}).get("kept") and "memory" in plan["present"]:
             wanted.append(plan["present"]["memory"]["file"])
