@@ -11,14 +11,17 @@
 void recovery_finish(struct recovery *recovery)
 {
     bool behind = false, switched = recovery->world->next == WORLD_NEXT_NONE;
+    /* By the operation, which could not remove its journal: meanwhile the record may be a newer one. */
+    bool recorded = state_is_after(recovery->state, json_object_get(recovery->old, "after"));
     json_t *step;
     size_t i;
 
     json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
         const char *name = state_str(step, "step");
         bool of_switch = strcmp(name, "process-end") == 0 || strcmp(name, "process-switch") == 0;
+        bool written = strcmp(name, "state-write") == 0 && recorded;
 
-        if (behind && !(switched && of_switch))
+        if (behind && !written && !(switched && of_switch))
             plan_add(recovery->plan, json_deep_copy(step));
         behind = behind || json_is_true(json_object_get(step, "commit-point"));
     }

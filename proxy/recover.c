@@ -17,27 +17,36 @@
 #include "proxy/operation.h"
 #include "qmp/alloc.h"
 
-/* Runs the deeds of that name in the plan's steps, or in the undo lists of them. */
-static void recover_deeds(const json_t *plan, const char *name, bool undo)
+/* Takes back the making of files. */
+static void recover_undo_files(const json_t *plan)
 {
     json_t *step, *one;
     size_t i, k;
 
-    json_array_foreach(json_object_get(plan, "steps"), i, step) {
-        json_t *list = undo ? json_incref(json_object_get(step, "undo")) : json_pack("[O]", step);
-
-        json_array_foreach(list, k, one) {
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        json_array_foreach(json_object_get(step, "undo"), k, one) {
             struct err err = ERR_INIT;
             json_t *result = NULL;
 
-            if (strcmp(state_str(one, "step"), name) == 0 &&
-                !deeds_find(name)(json_object_get(one, "args"), &result, &err))
+            if (strcmp(state_str(one, "step"), "file-remove") == 0 &&
+                !deeds_find("file-remove")(json_object_get(one, "args"), &result, &err))
                 log_warn("%s", err.desc);
             err_clear(&err);
             json_decref(result);
         }
-        json_decref(list);
-    }
+}
+
+/* Removes what the plan was to remove and the record does not need. */
+static void recover_remove(struct daemon *daemon, const json_t *plan)
+{
+    json_t *args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
+    json_t *result = NULL;
+    struct err warn = ERR_INIT;
+
+    if (!deeds_find("files-remove")(args, &result, &warn))
+        log_warn("%s", warn.desc);
+    err_clear(&warn);
+    json_decref(args);
 }
 
 /* What the files say that a record names. */
@@ -139,25 +148,28 @@ static bool recover_create(struct daemon *daemon, const json_t *plan, struct err
     } else {
         log_warn("snapshot-create of '%s' was interrupted: it is taken back",
                  state_str(plan, "name"));
-        recover_deeds(plan, "file-remove", true);
+        recover_undo_files(plan);
     }
     json_decref(world.files);
     json_decref(adopted);
     return ok;
 }
 
+/* The record may be newer than the journal, where that could not be removed. */
 static bool recover_revert(struct daemon *daemon, const json_t *plan, bool committed,
                            struct err *err)
 {
+    const json_t *after = json_object_get(plan, "after");
+
     log_warn("snapshot-revert to '%s' was interrupted: it is %s", state_str(plan, "name"),
              committed ? "finished" : "taken back");
     if (!committed) {
-        recover_deeds(plan, "file-remove", true);
+        recover_undo_files(plan);
         return true;
     }
-    if (!store_write(daemon->store, json_object_get(plan, "after"), err))
+    if (!state_is_after(daemon->store->state, after) && !store_write(daemon->store, after, err))
         return false;
-    recover_deeds(plan, "files-remove", false);
+    recover_remove(daemon, plan);
     return true;
 }
 
@@ -177,8 +189,6 @@ static bool recover_record(struct daemon *daemon, const json_t *fitting, struct 
 static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
 {
     const json_t *fitting = NULL;
-    json_t *args, *result = NULL;
-    struct err warn = ERR_INIT;
     struct world world;
 
     if (recover_look(daemon, daemon->store->state, &world, err))
@@ -196,11 +206,7 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
              state_str(plan, "name"));
     if (fitting != daemon->store->state && !recover_record(daemon, fitting, err))
         return false;
-    args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
-    if (!deeds_find("files-remove")(args, &result, &warn))
-        log_warn("%s", warn.desc);
-    err_clear(&warn);
-    json_decref(args);
+    recover_remove(daemon, plan);
     return true;
 }
 
@@ -215,7 +221,7 @@ static bool recover_settle(struct daemon *daemon, const json_t *journal, struct 
     if (strcmp(operation, "snapshot-revert") == 0)
         return recover_revert(daemon, plan, committed, err);
     if (committed) {
-        recover_deeds(plan, "files-remove", false);
+        recover_remove(daemon, plan);
         return true;
     }
     return strcmp(operation, "snapshot-create") == 0 ? recover_create(daemon, plan, err)
