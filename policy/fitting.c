@@ -74,3 +74,15 @@ const json_t *fitting_record(const struct world *world, const json_t *plan, cons
     json_decref(candidates);
     return found;
 }
+
+json_t *fitting_steps(const json_t *record, const json_t *state)
+{
+    json_t *steps = json_array(), *layer;
+    const char *id;
+
+    json_object_foreach(json_object_get(record, "layers"), id, layer)
+        if (state_str(layer, "parent") && state_layer(state, id) &&
+            !fitting_same(state_str(layer, "parent"), state_str(state_layer(state, id), "parent")))
+            json_array_append_new(steps, layers_header_step(record, id));
+    return steps;
+}

@@ -20,4 +20,8 @@ typedef bool fitting_fn(void *arg, const json_t *record);
 const json_t *fitting_record(const struct world *world, const json_t *plan, const json_t *state,
                              fitting_fn *running, void *arg);
 
+/* new: the steps to be done before that record replaces `state`: each header that was written since is seen
+ * to be on the disk.  Who had to see to it may have ended before. */
+json_t *fitting_steps(const json_t *record, const json_t *state);
+
 #endif

@@ -282,6 +282,18 @@ static void recovery_close_side(struct recovery *recovery)
     }
 }
 
+/* The record follows the images: before it is written, they are on the disk. */
+static void recovery_record(struct recovery *recovery, const json_t *fitting)
+{
+    json_t *steps = fitting_steps(fitting, recovery->state), *step;
+    size_t i;
+
+    json_array_foreach(steps, i, step)
+        plan_add(recovery->plan, json_incref(step));
+    plan_add(recovery->plan, step_deed("state-write", NULL, json_pack("{s:O}", "state", fitting)));
+    json_decref(steps);
+}
+
 static bool recovery_delete(struct recovery *recovery, struct err *err)
 {
     const json_t *fitting;
@@ -296,8 +308,7 @@ static bool recovery_delete(struct recovery *recovery, struct err *err)
         return false;
     }
     if (fitting != recovery->state)
-        plan_add(recovery->plan, step_deed("state-write", NULL,
-                                           json_pack("{s:O}", "state", fitting)));
+        recovery_record(recovery, fitting);
     recovery_cont(recovery);
     recovery_drop_merged(recovery, fitting);
     return true;

@@ -46,8 +46,10 @@ bool deed_sync(int fd, const char *path, struct err *err)
     int dirfd = durable_open_parent(path, &base);
     bool ok = dirfd >= 0 && fsync(fd) == 0 && fsync(dirfd) == 0;
 
-    if (!ok)
+    if (!ok) {
         durable_errno(err, errno, "fsync", path);
+        err->unsynced = dirfd >= 0;
+    }
     if (dirfd >= 0)
         close(dirfd);
     return ok;

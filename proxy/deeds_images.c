@@ -165,7 +165,8 @@ bool deed_header_check(const json_t *args, json_t **result, struct err *err)
     return ok;
 }
 
-/* qemu-img takes QEMU's own locks: whoever has the image open keeps it from being written. */
+/* qemu-img takes QEMU's own locks: whoever has the image open keeps it from being written.  Tried again it
+ * writes the header again, so that the next fsync is one of that. */
 bool deed_header_rewrite(const json_t *args, json_t **result, struct err *err)
 {
     const char *path = state_str(args, "file");
@@ -182,5 +183,6 @@ bool deed_header_rewrite(const json_t *args, json_t **result, struct err *err)
         close(fd);
     if (!ok)
         err_name(err, "file", path);
+    err->unsynced = false;
     return ok;
 }

@@ -32,20 +32,25 @@ static void recover_unlink(const struct daemon *daemon, const char *name, const 
     json_decref(mine);
 }
 
-/* Runs the deeds of that name in the plan's steps, or in the undo lists of them. */
-static void recover_deeds(const struct daemon *daemon, const char *name, const json_t *plan, bool undo)
+/* Takes back the making of files. */
+static void recover_undo_files(const struct daemon *daemon, const json_t *plan)
 {
     json_t *step, *one;
     size_t i, k;
 
-    json_array_foreach(json_object_get(plan, "steps"), i, step) {
-        json_t *list = undo ? json_incref(json_object_get(step, "undo")) : json_pack("[O]", step);
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        json_array_foreach(json_object_get(step, "undo"), k, one)
+            if (strcmp(state_str(one, "step"), "file-remove") == 0)
+                recover_unlink(daemon, "file-remove", json_object_get(one, "args"));
+}
 
-        json_array_foreach(list, k, one)
-            if (strcmp(state_str(one, "step"), name) == 0)
-                recover_unlink(daemon, name, json_object_get(one, "args"));
-        json_decref(list);
-    }
+/* Removes what the plan was to remove and the record does not need. */
+static void recover_remove(const struct daemon *daemon, const json_t *plan)
+{
+    json_t *args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
+
+    recover_unlink(daemon, "files-remove", args);
+    json_decref(args);
 }
 
 /* What the files say that a record names. */
@@ -116,6 +121,19 @@ static bool recover_there(const struct world *world, const json_t *before, const
     return !err->set;
 }
 
+/* Its last overlay may have been made, and not be known to be on the disk. */
+static bool recover_adopt(struct daemon *daemon, const json_t *plan, const json_t *adopted,
+                          struct err *err)
+{
+    json_t *step, *result = NULL;
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        if (!err->set && strcmp(state_str(step, "step"), "overlay-create") == 0)
+            deeds_find("file-sync")(json_object_get(step, "args"), &result, err);
+    return !err->set && store_write(daemon->store, adopted, err);
+}
+
 static bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)
 {
     json_t *adopted = planner_adopted(plan, daemon->store->state);
@@ -130,17 +148,18 @@ static bool recover_create(struct daemon *daemon, const json_t *plan, struct err
     } else if (json_is_true(json_object_get(plan, "adopt")) && recover_fits(&world, adopted)) {
         log_warn("snapshot-create of '%s' was interrupted: its overlays are kept",
                  state_str(plan, "name"));
-        ok = store_write(daemon->store, adopted, err);
+        ok = recover_adopt(daemon, plan, adopted, err);
     } else {
         log_warn("snapshot-create of '%s' was interrupted: it is taken back",
                  state_str(plan, "name"));
-        recover_deeds(daemon, "file-remove", plan, true);
+        recover_undo_files(daemon, plan);
     }
     json_decref(world.files);
     json_decref(adopted);
     return ok;
 }
 
+/* The record may be newer than the journal, where that could not be removed. */
 static bool recover_revert(struct daemon *daemon, const json_t *plan, bool committed,
                            struct err *err)
 {
@@ -149,14 +168,26 @@ static bool recover_revert(struct daemon *daemon, const json_t *plan, bool commi
     log_warn("snapshot-revert to '%s' was interrupted: it is %s", state_str(plan, "name"),
              committed ? "finished" : "taken back");
     if (!committed) {
-        recover_deeds(daemon, "file-remove", plan, true);
+        recover_undo_files(daemon, plan);
         return true;
     }
-    /* A record that is written already knows more than a journal that is older. */
     if (!state_is_after(daemon->store->state, after) && !store_write(daemon->store, after, err))
         return false;
-    recover_deeds(daemon, "files-remove", plan, false);
+    recover_remove(daemon, plan);
     return true;
+}
+
+/* The record follows the images: before it is written, they are on the disk. */
+static bool recover_record(struct daemon *daemon, const json_t *fitting, struct err *err)
+{
+    json_t *steps = fitting_steps(fitting, daemon->store->state), *step, *result = NULL;
+    size_t i;
+
+    json_array_foreach(steps, i, step)
+        if (!err->set)
+            deeds_find(state_str(step, "step"))(json_object_get(step, "args"), &result, err);
+    json_decref(steps);
+    return !err->set && store_write(daemon->store, fitting, err);
 }
 
 static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
@@ -178,11 +209,9 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
     }
     log_warn("snapshot-delete of '%s' was interrupted: delete it again to finish",
              state_str(plan, "name"));
-    if (fitting != daemon->store->state && !store_write(daemon->store, fitting, err))
+    if (fitting != daemon->store->state && !recover_record(daemon, fitting, err))
         return false;
-    args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
-    recover_unlink(daemon, "files-remove", args);
-    json_decref(args);
+    recover_remove(daemon, plan);
     return true;
 }
 
@@ -197,7 +226,7 @@ static bool recover_settle(struct daemon *daemon, const json_t *journal, struct 
     if (strcmp(operation, "snapshot-revert") == 0)
         return recover_revert(daemon, plan, committed, err);
     if (committed) {
-        recover_deeds(daemon, "files-remove", plan, false);
+        recover_remove(daemon, plan);
         return true;
     }
     return strcmp(operation, "snapshot-create") == 0 ? recover_create(daemon, plan, err)

@@ -237,7 +237,8 @@ void runner_fail(struct runner *runner, struct err *err)
         return;
     }
     runner->phase = RUNNER_IDLE;
-    if (runner_try_again(runner)) {
+    /* After a failed fsync the kernel may take for written what is not: it would not fail again. */
+    if (!err->unsynced && runner_try_again(runner)) {
         err_clear(err);
         return;
     }

@@ -16,9 +16,10 @@
  *            reached, before the next one.
  *         2. A refused action did nothing: its undo does not run.  A lost answer is not a refusal:
  *            verification decides.
- *         3. A step that waits for a job which the guest outruns acts once more (policy/plan.h, stall).
+ *         3. A failed fsync is not tried again by itself: behind the commit point it is the end (STUCK).
+ *         4. A step that waits for a job which the guest outruns acts once more (policy/plan.h, stall).
  *            Before that the journal says so; taken back, what was done then is undone first.
- *         4. finished() is called once, from the event loop; the runner may be freed from there.
+ *         5. finished() is called once, from the event loop; the runner may be freed from there.
  */
 #ifndef PROXY_RUNNER_H
 #define PROXY_RUNNER_H

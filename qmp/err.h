@@ -24,6 +24,7 @@ struct err {
     const char *reason;         /* static; NULL when the error is none of the documented refusals */
     char desc[ERR_DESC_MAX];    /* one sentence, UTF-8 (U+0000 is C0 80), cut when too long */
     json_t *data;               /* names involved, or NULL; owned */
+    bool unsynced;              /* an fsync has failed: another one that does not tells nothing */
 };
 
 #define ERR_INIT { .set = false }

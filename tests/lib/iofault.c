@@ -15,6 +15,8 @@
  *     slow MS      every such call takes that long, one at a time
  *     hold 0       such calls wait until the rule is gone
  *
+ * With IOFAULT_PROGRAM only the program of that name is concerned, not those that it starts.
+ *
  * Rule: the file is looked at anew at each call, so that a test changes its mind by a rename.
  */
 #define _GNU_SOURCE
@@ -22,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,8 +72,9 @@ static int rule_fits(const struct rule *rule, const struct call *call)
 /* Finds the rule for a call. */
 static int rule_find(struct rule *rule, const struct call *call)
 {
-    const char *path = getenv("IOFAULT");
-    FILE *file = path ? fopen(path, "re") : NULL;
+    const char *path = getenv("IOFAULT"), *program = getenv("IOFAULT_PROGRAM");
+    bool concerned = path && (!program || strcmp(program, program_invocation_short_name) == 0);
+    FILE *file = concerned ? fopen(path, "re") : NULL;
     int found = 0;
 
     while (file && !found &&

@@ -6,6 +6,7 @@ test_revert_steps.py."""
 
 import ctypes
 import ctypes.util
+import json
 import signal
 import sys
 import threading
@@ -276,6 +277,46 @@ def test_a_signal_during_an_operation_ends_qemu_with_the_proxy(t):
         harness.equal(harness.marked_processes(t.marker), {}, f"processes behind {step}")
         for image in t.dir.glob("disk*"):
             image.unlink()
+
+
+def stale_journal(t, name, cold):
+    """A revert is done, its journal could not be removed, and the record has moved on."""
+    p, steps = hostile.stepped(t, name=name, folder=t.path(name), prefix="d")
+    journal = p.state / "journal.json"
+    saved = scene.create(p, "s1")
+    p.serial.wait_more(3)
+    steps.hold("state-write")
+    sent = p.qmp.send("snapshot-revert", {"name": "s1", "discard": True})
+    steps.held()
+    text = journal.read_bytes()
+    assert json.loads(text)["committed"], "no committed journal"
+    steps.go()
+    assert "return" in p.qmp.reply(sent, 30), "the revert"
+    p.command("blockdev-snapshot-sync", {"device": "d0", "snapshot-file": str(t.path(name) / "c.qcow2"),
+                                         "snapshot-node-name": "client"})
+    record = scene.state(p)
+    p.serial.wait_more(8)                   # turns that only the client's overlay has
+    p.kill()
+    if cold:
+        p.kill_qemu()
+    journal.write_bytes(text)
+    last, since = p.serial.last(), p.serial.size()
+    p.start()
+    harness.poll(lambda: not journal.exists(), 20, "the journal to be closed")
+    p.serial.wait_more(3)
+    harness.equal(scene.state(p)["layers"], record["layers"], "layers on record")
+    if cold:
+        assert abs(p.serial.boots(since)[0] - last) <= 3, (p.serial.boots(since), last)
+    scene.check_disks(p)
+    scene.revert(p, saved)
+    p.serial.wait_more(3)
+    scene.tidy(p, folder=t.path(name))
+
+
+def test_a_journal_that_is_still_there_does_not_turn_the_record_back(t):
+    for name in ("hot", "cold"):
+        t.path(name).mkdir()
+        stale_journal(t, name, name == "cold")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ taken back, proxies that die and come again.  Then behind each call, for each ou
     first action and until the end, the commit point before the step behind it, the record before the
     journal goes and before a file goes that the older one names.
  3. What is relied on is there and whole: each image and each saved memory that the record names; and
-    that the record of the plan names, when the journal (or the record itself) says that the plan is
-    committed; and the memory of a guest that the journal says is kept.
+    that the record of the plan names, when the journal says that the plan is committed; and the
+    memory of a guest that the journal says is kept.
+ 4. Where a record says that an image stands on another one than the record before did, the image was
+    fsynced between the end of the job that wrote its header and the record.
 """
 
 import json
@@ -24,6 +26,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import faulty
 import hostile
 import scene
 import torn
@@ -31,6 +34,8 @@ from scene import harness, oracle, vm
 
 JUDGE = Path(vm.PROXY_BIN).resolve().parent / "tests" / "unit" / "store_judge"
 RECORD, JOURNAL = "state.json", "journal.json"
+# Steps behind which a header names another image.
+REWRITES = (b"job-finalize", b"job-complete", b"header-rewrite")
 FILES = (RECORD, JOURNAL, "process.json", f".{RECORD}.tmp", f".{JOURNAL}.tmp", ".process.json.tmp")
 
 
@@ -39,19 +44,22 @@ FILES = (RECORD, JOURNAL, "process.json", f".{RECORD}.tmp", f".{JOURNAL}.tmp", "
 class Session:
     """One guest under a recorder.  state: a folder that the proxy has to make, and those above it."""
 
-    def __init__(self, t, **guest):
+    def __init__(self, t, kind=vm.Proxy, env=None, **guest):
         self.t, self.dir = t, t.path("images")
         self.dir.mkdir()
         self.recorder = torn.Recorder(t)
+        self.env = {**(env or {}), **self.recorder.env}
+        if env:
+            self.env["LD_PRELOAD"] += ":" + env["LD_PRELOAD"]
         disks = oracle.make_disks(self.dir, ("qcow2", "raw"))
         self.state = t.path("made") / "by" / "it"
-        self.p = vm.Proxy(t, disks, state=self.state, options=["--log-level", "debug"], **guest)
+        self.p = kind(t, disks, state=self.state, options=["--log-level", "debug"], **guest)
         self.disk = torn.Disk([t.dir, self.dir])
         self.again()
         self.p.serial.wait_tick(3)
 
     def again(self):
-        self.p.start(env=self.recorder.env, wait=15)
+        self.p.start(env=self.env, wait=15)
 
     def do(self, name, args, refused=False):
         call = self.p.qmp.refused if refused else self.p.command
@@ -74,12 +82,11 @@ class Session:
         harness.poll(lambda: not (self.state / JOURNAL).exists(), 20, "the journal to be closed")
 
 
-def dies(s, name, args, file, both):
-    """The proxy is killed, or all of the guest, when that file is there; and comes again."""
+def comes_again(s, both, go=lambda: None):
+    """The proxy is killed, or all of the guest; and comes again."""
     p = s.p
-    p.qmp.send(name, args)
-    harness.poll(file.exists, 20, f"{file}", 0.001)
     p.kill()
+    go()
     if both:
         for pid in p.pids():
             os.kill(pid, 9)
@@ -90,6 +97,13 @@ def dies(s, name, args, file, both):
     p.command("query-snapshots")        # answered when the folder is on the disk as well
     s.recorder.mark("answer")
     p.serial.wait_more(2)
+
+
+def dies(s, name, args, file, both):
+    """The same in the middle of a command, when that file is there."""
+    s.p.qmp.send(name, args)
+    harness.poll(file.exists, 20, f"{file}", 0.001)
+    comes_again(s, both)
 
 
 def play_streams(t):
@@ -122,8 +136,41 @@ def play_vmstates(t):
     return s
 
 
+def play_merges(t):
+    """The proxy, and then all of the guest, dies when QEMU has written a header that the record does
+    not know yet."""
+    s = Session(t, hostile.Wrapped,
+                script={"qemu-system-x86_64": f"exec 2>>'{t.path('messages')}'"})
+    for name in "abcd":
+        s.create(name)
+    for name, both in (("b", False), ("c", True)):
+        s.p.kill()
+        steps = hostile.Steps(s.p)
+        steps.start(env=s.recorder.env)
+        steps.hold("job-finalize")
+        s.p.qmp.send("snapshot-delete", {"name": name, "direction": "stream"})
+        steps.held()
+        comes_again(s, both, steps.go)
+        s.delete(name, direction="stream")
+    return s
+
+
+def dies_before_an_overlay_is_synced(s, faults):
+    """All is killed when the last overlay is made, and not known to be on the disk."""
+    last = s.dir / "disk1.vm-4.qcow2"
+    faults.rules(("hold", 0, "sync", last))
+    s.p.qmp.send("snapshot-create", {"name": "w"})
+    harness.poll(last.exists, 10, "the last overlay")
+    harness.poll(lambda: not any("qemu-img" in line for line in
+                                 harness.marked_processes(s.t.marker).values()), 10, "its header")
+    comes_again(s, True, faults.mend)
+    harness.equal(len(scene.state(s.p)["layers"]), 4, "layers: the overlays were to be kept")
+
+
 def play_deaths(t):
-    s = Session(t)
+    faults = faulty.Faults(t)
+    s = Session(t, env={**faults.env, "IOFAULT_PROGRAM": "qmp-proxy"})
+    dies_before_an_overlay_is_synced(s, faults)
     journal = s.state / JOURNAL
     s.create("a")
     for both in (False, True):
@@ -209,8 +256,26 @@ class Cut:
         self.state = str(s.state)
         self.record = Versions(f"{self.state}/{RECORD}")
         self.journal = Versions(f"{self.state}/{JOURNAL}")
-        self.states = self.places = 0
+        self.states = self.places = self.rewritten = self.moved = 0
+        self.layers, self.synced = {}, {}       # of the last record; {path: call}
         self.bad = {}
+
+    def headers(self, number, call):
+        """Rule 4."""
+        name, error, _inode, a, b, what = call
+        if name == "log" and any(b": debug: step " + step in what for step in REWRITES):
+            self.rewritten = number
+        elif name == "sync" and not error:
+            self.synced[a] = number
+        elif name == "rename" and b == self.record.path and not error:
+            before, self.layers = self.layers, json.loads(self.record.all[-1])["layers"]
+            for key in before.keys() & self.layers.keys():
+                path = self.layers[key]["real"]
+                if before[key]["parent"] != self.layers[key]["parent"]:
+                    self.moved += 1
+                    if self.synced.get(path, -1) < self.rewritten:
+                        self.bad.setdefault(f"the header of {Path(path).name} may be an old one",
+                                            f"call {number}")
 
     def certain(self, call):
         """Is all that was written until here relied on from here on?"""
@@ -226,6 +291,7 @@ class Cut:
             self.disk.play(call)
             self.record.play(call, self.disk)
             self.journal.play(call, self.disk)
+            self.headers(number, call)
             if self.certain(call):
                 self.record.settle()
                 self.journal.settle()
@@ -258,7 +324,7 @@ class Cut:
             return f"a journal ({files[JOURNAL] and 'older' or 'missing'}) that is none of those allowed"
         wanted = list(named(verdict["record"]))
         plan = (verdict["journal"] or {}).get("plan", {})
-        if verdict["committed"]:
+        if verdict["journal"] and verdict["journal"]["committed"]:
             wanted += named(plan["after"])
         elif plan.get("present", {}).get("kept") and "memory" in plan["present"]:
             wanted.append(plan["present"]["memory"]["file"])
@@ -283,6 +349,7 @@ def cut(s):
         s.t.note(f"{why}: {place}")
     harness.equal(list(look.bad), [], "what was wrong")
     assert look.states > 2 * look.places and len(look.judge.known) > 50, "a recording of nothing"
+    return look
 
 
 def test_power_cuts_of_streams(t):
@@ -293,10 +360,16 @@ def test_power_cuts_of_vmstates(t):
     cut(play_vmstates(t))
 
 
+def test_power_cuts_of_merges_that_are_interrupted(t):
+    look = cut(play_merges(t))
+    harness.equal(look.moved, 4, "images that stand on another one")
+
+
 def test_power_cuts_of_a_session_with_deaths(t):
     cut(play_deaths(t))
 
 
 if __name__ == "__main__":
     sys.exit(harness.run([test_power_cuts_of_streams, test_power_cuts_of_vmstates,
+                          test_power_cuts_of_merges_that_are_interrupted,
                           test_power_cuts_of_a_session_with_deaths]))

@@ -82,6 +82,7 @@ static void env_deed_cb(evutil_socket_t fd, short what, void *arg)
     if (fake->deeds++ >= fake->deed_fails_at && fake->deed_fails_times > 0) {
         fake->deed_fails_times--;
         err_set(&err, REASON_NO_SPACE, "deed %s failed", name);
+        err.unsynced = fake->deed_unsynced;
         done(fake->runner, false, &err);
         err_clear(&err);
         return;

@@ -28,6 +28,7 @@ struct runner_fake {
     size_t deeds;                       /* so far */
     size_t deed_fails_at;               /* its number; -1: none */
     unsigned deed_fails_times;
+    bool deed_unsynced;                 /* that was an fsync */
     unsigned deed_ms;                   /* that each takes */
     int journal_fails_at;               /* its number; -1: none */
     int journals;

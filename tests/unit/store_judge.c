@@ -2,14 +2,13 @@
 /*
  * store_judge: what the store makes of state folders (tests/qemu/test_torn.py).
  *
- * Reads the name of a folder a line; answers with a line of JSON: { record, journal, committed, process },
+ * Reads the name of a folder a line; answers with a line of JSON: { record, journal, process },
  * as a proxy would find them at its start, or { refused }, why it would not start.
  */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "policy/planner.h"
 #include "proxy/store.h"
 
 static json_t *judge(const char *path)
@@ -22,8 +21,6 @@ static json_t *judge(const char *path)
         store_read_process(store, false, &process, &err)) {
         verdict = json_pack("{s:O, s:O?, s:O?}", "record", store->state, "journal", journal, "process",
                             process);
-        json_object_set_new(verdict, "committed",
-                            json_boolean(journal && planner_journal_committed(journal, store->state)));
     } else {
         verdict = json_pack("{s:s}", "refused", err.desc);
     }

@@ -111,7 +111,7 @@ static void record_follows_what_has_moved(void **state)
     json_array_remove(json_object_get(json_array_get(world->vm, 0), "chain"), 2);
     world_graph(world);
     recovery = recover(world, plan, false);
-    assert_steps(recovery, "state-write files-remove?");
+    assert_steps(recovery, "header-check state-write files-remove?");
     assert_json(record_of(recovery, "state-write"), record_of(plan, "state-write"));
     assert_json_is(json_object_get(json_object_get(plan_step(recovery, "files-remove", 0), "args"),
                                    "files"), "['/i/a.vm-3.qcow2']");
@@ -176,7 +176,7 @@ static void branch_is_closed_from_the_top_down(void **state)
         json_decref(recovery);
         world_header(world, "L4", "L2");          /* the stream had ended */
         recovery = recover(world, plan, false);
-        assert_steps(recovery, "blockdev-del? blockdev-del? state-write files-remove?");
+        assert_steps(recovery, "blockdev-del? blockdev-del? header-check state-write files-remove?");
         assert_json(record_of(recovery, "state-write"), record_of(plan, "state-write"));
         assert_json_is(json_object_get(json_object_get(plan_step(recovery, "files-remove", 0),
                                                        "args"), "files"), "['/i/a.vm-3.qcow2']");
