@@ -194,7 +194,6 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
 {
     const json_t *fitting = NULL;
     struct world world;
-    json_t *args;
 
     if (recover_look(daemon, daemon->store->state, &world, err))
         fitting = fitting_record(&world, plan, daemon->store->state, recover_fits, &world);
