@@ -333,7 +333,9 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
     recovery.plan = plan_new(operation, state_str(recovery.old, "name"));
     json_object_set_new(recovery.plan, "forward-only", json_true());
     recovery.other = recovery_is_other(&recovery);
-    if (world->gone)
+    if (world->gone && planner_journal_committed(journal, state))
+        recovery_relaunch(&recovery);
+    else if (world->gone)
         recovery_return(&recovery);
     /* Past the commit point, but the second QEMU has ended before the first one did. */
     else if (planner_journal_committed(journal, state) && world->next == WORLD_NEXT_GONE)

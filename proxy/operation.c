@@ -6,6 +6,7 @@
 #include "policy/info.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
+#include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
@@ -123,6 +124,8 @@ void operation_note_process(struct operation *op)
     vm_who(op->daemon->vm, &pid, &start);
     json_object_set_new(op->plan, "pid", json_integer(pid));
     json_object_set_new(op->plan, "start", json_integer((json_int_t)start));
+    if (plan_has_step(op->plan, "process-start"))
+        json_object_set_new(op->plan, "args", planner_args(&op->world));
 }
 
 bool operation_tears(const struct operation *op)
