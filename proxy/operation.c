@@ -6,6 +6,7 @@
 #include "policy/info.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
+#include "policy/planner_inplace.h"
 #include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
@@ -135,8 +136,15 @@ bool operation_tears(const struct operation *op)
     bool committed = op->stage == STAGE_RECOVER
                          ? planner_journal_committed(op->journal, op->daemon->store->state)
                          : runner_committed(op->runner);
+    const json_t *steps;
+    size_t at;
 
-    return method && strcmp(method, "in-place") == 0 && !committed;
+    if (!method || strcmp(method, "in-place") != 0 || committed)
+        return false;
+    if (!op->runner)
+        return true; /* nothing could be told of it */
+    steps = runner_steps(op->runner, &at);
+    return in_place_tears(steps, at);
 }
 
 static struct operation *operation_new(struct daemon *daemon, const char *kind, json_t *request)

@@ -60,7 +60,7 @@ void operation_start_cb(evutil_socket_t fd, short what, void *arg);
 void operation_announce(struct operation *op, const char *kind);
 /* Which QEMU the plan is for: a restart may find another one. */
 void operation_note_process(struct operation *op);
-/* A revert in place that is stuck before its commit point may have left any memory. */
+/* May a revert in place that is stuck before its commit point have left memory that is not that of the disks? */
 bool operation_tears(const struct operation *op);
 /* new: SnapshotResult. */
 json_t *operation_result(const struct operation *op);
