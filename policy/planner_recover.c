@@ -143,12 +143,11 @@ static void recovery_adopt(struct recovery *recovery)
     recovery_returned(recovery, adopted, files, nodes);
     plan_add(recovery->plan,
              step_deed("state-write", NULL, json_pack("{s:o}", "state", adopted)));
-    recovery_cont(recovery);
-    json_array_foreach(nodes, i, node)
+    json_array_foreach(nodes, i, node) /* what is open is not removed */
         plan_add(recovery->plan, step_lenient(planner_close_node(json_string_value(node))));
-    /* What is open is not removed. */
     plan_add(recovery->plan,
              step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", files))));
+    recovery_cont(recovery);
     json_decref(nodes);
 }
 
