@@ -148,12 +148,12 @@ static void recovery_adopt(struct recovery *recovery)
         recovery_cont(recovery);
     plan_add(recovery->plan,
              step_deed("state-write", NULL, json_pack("{s:o}", "state", adopted)));
+    json_array_foreach(nodes, i, node) /* what is open is not removed */
+        plan_add(recovery->plan, step_lenient(planner_close_node(json_string_value(node))));
     plan_add(recovery->plan,
              step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", files))));
     if (!early)
         recovery_cont(recovery);
-    json_array_foreach(nodes, i, node)
-        plan_add(recovery->plan, step_lenient(planner_close_node(json_string_value(node))));
     json_decref(nodes);
 }
 
@@ -339,7 +339,9 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
     recovery.plan = plan_new(operation, state_str(recovery.old, "name"));
     json_object_set_new(recovery.plan, "forward-only", json_true());
     recovery.other = recovery_is_other(&recovery);
-    if (world->gone)
+    if (world->gone && planner_journal_committed(journal, state))
+        recovery_relaunch(&recovery);
+    else if (world->gone)
         recovery_return(&recovery);
     /* Past the commit point, but the second QEMU has ended before the first one did. */
     else if (planner_journal_committed(journal, state) && world->next == WORLD_NEXT_GONE)

@@ -33,6 +33,10 @@ void recovery_cancel_migrate(struct recovery *recovery);
 
 /* A revert, or anything behind its commit point: what was left to do. */
 void recovery_finish(struct recovery *recovery);
+/* The first QEMU was ended, and the second has ended too: a third one takes its place. */
+void recovery_relaunch(struct recovery *recovery);
+/* The plan says of its end what the old one says. */
+void recovery_describe(struct recovery *recovery);
 /* A revert before its commit point, or whose second QEMU is gone: taken back. */
 void recovery_revert(struct recovery *recovery);
 /* The first QEMU was ended, and the second is not there: the first one's memory comes back. */

@@ -188,6 +188,19 @@ bool deed_inspect(const json_t *args, json_t **result, struct err *err)
     return !err->set;
 }
 
+/* Does one of the first n steps take the file away? */
+static bool preflight_removed(const json_t *steps, size_t n, const char *file)
+{
+    for (size_t i = 0; i < n; i++) {
+        const json_t *step = json_array_get(steps, i);
+        const char *gone = state_str(json_object_get(step, "args"), "file");
+
+        if (strcmp(state_str(step, "step"), "file-remove") == 0 && gone && strcmp(gone, file) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool deed_preflight(const json_t *args, json_t **result, struct err *err)
 {
     json_t *step;
@@ -205,6 +218,8 @@ bool deed_preflight(const json_t *args, json_t **result, struct err *err)
             return false;
         if (strcmp(name, "overlay-create") != 0 && strcmp(name, "memory-create") != 0 &&
             strcmp(name, "vmstate-create") != 0)
+            continue;
+        if (preflight_removed(json_object_get(args, "steps"), i, file))
             continue;
         if (lstat(file, &st) < 0) {
             if (errno == ENOENT)

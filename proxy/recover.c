@@ -219,36 +219,19 @@ bool recover_cold(struct daemon *daemon, struct err *err)
     return ok;
 }
 
-/* Has nobody written to the disks since? */
-static bool recover_stood_still(const json_t *present, struct err *err)
-{
-    json_t *before = json_object_get(present, "prints"), *now = NULL, *print;
-    json_t *args = json_pack("{s:[]}", "files");
-    const char *path;
-
-    json_object_foreach(before, path, print)
-        json_array_append_new(json_object_get(args, "files"), json_string(path));
-    if (deeds_find("present-print")(args, &now, err))
-        json_object_foreach(before, path, print)
-            if (!err->set && !json_equal(print, json_object_get(now, path)))
-                err_set(err, REASON_IMAGE_CHANGED, "'%s' was written to since", path);
-    json_decref(args);
-    json_decref(now);
-    return !err->set;
-}
-
 /* Is what was kept whole, and still the present state?  Else the VM starts as after a power cut. */
 static bool recover_is_whole(const json_t *present)
 {
     const json_t *memory = json_object_get(present, "memory");
-    json_t *result = NULL;
+    json_t *result = NULL, *prints = json_pack("{s:O*}", "prints", json_object_get(present, "prints"));
     struct err err = ERR_INIT;
-    bool whole = !memory || (recover_stood_still(present, &err) &&
+    bool whole = !memory || (deeds_find("stood-still")(prints, &result, &err) &&
                              deeds_find("memory-check")(memory, &result, &err));
 
     if (!whole)
         log_warn("the guest cannot be brought back as it was: %s", err.desc);
     err_clear(&err);
+    json_decref(prints);
     json_decref(result);
     return whole;
 }
@@ -292,11 +275,56 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
     return !err->set;
 }
 
+/* Are what a third QEMU would load, and what it would load onto, as the second one had them? */
+static bool recover_is_unused(const json_t *plan)
+{
+    static const char *const deeds[] = { "stood-still", "memory-check" };
+    json_t *prints = json_pack("{s:O*}", "prints", json_object_get(plan, "made")), *step, *result = NULL;
+    struct err err = ERR_INIT;
+    bool ok = deeds_find(deeds[0])(prints, &result, &err);
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        if (strcmp(state_str(step, "step"), deeds[1]) == 0)
+            ok = ok && deeds_find(deeds[1])(json_object_get(step, "args"), &result, &err);
+    if (!ok)
+        log_info("the guest boots: %s", err.desc);
+    err_clear(&err);
+    json_decref(result);
+    json_decref(prints);
+    return ok;
+}
+
+bool recover_relaunch(struct daemon *daemon)
+{
+    json_t *journal = NULL, *args, *plan;
+    struct err err = ERR_INIT;
+    struct world world;
+    bool can = store_read_journal(daemon->store, &journal, &err) && journal &&
+               planner_journal_committed(journal, daemon->store->state);
+
+    plan = json_object_get(journal, "plan");
+    collect_static(daemon, &world);
+    args = planner_args(&world);
+    can = can && planner_can_relaunch(plan, daemon->store->state) &&
+          json_equal(args, json_object_get(plan, "args")) && recover_is_unused(plan);
+    if (can) {
+        planner_note_relaunch(plan);
+        can = store_write_journal(daemon->store, journal, &err);
+    }
+    if (can)
+        operation_recover(daemon, journal);
+    err_clear(&err);
+    json_decref(args);
+    json_decref(journal);
+    return can;
+}
+
 bool recover_wants_next(struct daemon *daemon)
 {
     struct err err = ERR_INIT;
     json_t *journal = NULL;
-    bool wants = store_read_journal(daemon->store, &journal, &err) && journal &&
+    bool wants = store_read_journal(daemon->store, &journal, &err) && journal && !planner_is_relaunch(journal) &&
                  planner_journal_committed(journal, daemon->store->state);
 
     err_clear(&err);
@@ -333,8 +361,10 @@ void recover_hot(struct daemon *daemon)
     struct err err = ERR_INIT;
     json_t *journal = NULL;
 
-    if (daemon->operation)
+    if (daemon->operation) {
+        operation_answers(daemon);
         return;
+    }
     if (!store_read_journal(daemon->store, &journal, &err)) {
         daemon->stuck = alloc_copy(err.desc);
         err_clear(&err);
