@@ -74,3 +74,41 @@ const json_t *fitting_record(const struct world *world, const json_t *plan, cons
     json_decref(candidates);
     return found;
 }
+
+bool fitting_concerns(const json_t *plan, const json_t *state, const char *key)
+{
+    json_t *candidates = fitting_candidates(plan, state), *record;
+    json_t *first = state_chain(state, state_str(state_disk(state, key), "active"), true);
+    bool concerns = false;
+    size_t i;
+
+    json_array_foreach(candidates, i, record) {
+        json_t *chain = state_chain(record, state_str(state_disk(record, key), "active"), true);
+
+        concerns = concerns || !json_equal(chain, first);
+        json_decref(chain);
+    }
+    json_decref(first);
+    json_decref(candidates);
+    return concerns;
+}
+
+json_t *fitting_changed(const json_t *state, const json_t *fitting)
+{
+    json_t *files = json_object(), *layer, *list = json_array();
+    const char *id, *file;
+
+    json_object_foreach(json_object_get(state, "layers"), id, layer) {
+        const json_t *now = state_layer(fitting, id);
+        const json_t *below = now ? NULL : state_layer(fitting, state_str(layer, "parent"));
+
+        if (now && !fitting_same(state_str(now, "parent"), state_str(layer, "parent")))
+            json_object_set_new(files, state_str(now, "real"), json_true());
+        if (below)
+            json_object_set_new(files, state_str(below, "real"), json_true());
+    }
+    json_object_foreach(files, file, layer)
+        json_array_append_new(list, json_string(file));
+    json_decref(files);
+    return list;
+}

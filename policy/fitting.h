@@ -20,4 +20,11 @@ typedef bool fitting_fn(void *arg, const json_t *record);
 const json_t *fitting_record(const struct world *world, const json_t *plan, const json_t *state,
                              fitting_fn *running, void *arg);
 
+/* Has the plan to do with the disk of that key: is its chain not the same in all the records that it may leave? */
+bool fitting_concerns(const json_t *plan, const json_t *state, const char *key);
+
+/* new: the files of those layers that hold something else, or have another header, in `fitting` than in `state`:
+ * the record may not say so before they are on the disk. */
+json_t *fitting_changed(const json_t *state, const json_t *fitting);
+
 #endif

@@ -27,6 +27,12 @@ static void inspect_header(int fd, json_t *entry)
     char *head = alloc_bytes(QCOW2_HEAD_BYTES);
     ssize_t n = pread(fd, head, QCOW2_HEAD_BYTES, 0);
 
+    if (n < 0 && errno != EISDIR) {
+        char *bad = alloc_print("it cannot be read: %s", strerror(errno));
+
+        json_object_set_new(entry, "bad", json_string(bad));
+        free(bad);
+    }
     if (n < 4 || memcmp(head, "QFI\xfb", 4) != 0) {
         json_object_set_new(entry, "format", json_string("raw"));
         free(head);

@@ -16,6 +16,7 @@
 #include "proxy/in_use.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
+#include "proxy/recover_internal.h"
 #include "qmp/alloc.h"
 
 /* Unlinks what the arguments of such a deed name; no QEMU of ours is there to be asked. */
@@ -32,8 +33,7 @@ static void recover_unlink(const struct daemon *daemon, const char *name, const 
     json_decref(mine);
 }
 
-/* Runs the deeds of that name in the plan's steps, or in the undo lists of them. */
-static void recover_deeds(const struct daemon *daemon, const char *name, const json_t *plan, bool undo)
+void recover_deeds(const struct daemon *daemon, const char *name, const json_t *plan, bool undo)
 {
     json_t *step, *one;
     size_t i, k;
@@ -48,9 +48,7 @@ static void recover_deeds(const struct daemon *daemon, const char *name, const j
     }
 }
 
-/* What the files say that a record names. */
-static bool recover_look(struct daemon *daemon, const json_t *state, struct world *world,
-                         struct err *err)
+bool recover_look(struct daemon *daemon, const json_t *state, struct world *world, struct err *err)
 {
     json_t *paths, *found = NULL;
     bool ok;
@@ -64,11 +62,17 @@ static bool recover_look(struct daemon *daemon, const json_t *state, struct worl
     return ok;
 }
 
-/* Do all disks' chains in that record have the headers that it says?  Whether a file was touched since
- * is not asked: that says nothing of which record is the right one. */
+/* Of an interrupted delete. */
+struct recover_disks {
+    const struct world *world;
+    const json_t *plan, *state;
+};
+
+/* Have the chains of the disks that the plan concerns in that record the headers that it says?  Whether a file was
+ * touched since is not asked: that says nothing of which record is the right one. */
 static bool recover_fits(void *arg, const json_t *record)
 {
-    const struct world *world = arg;
+    const struct recover_disks *disks = arg;
     struct err err = ERR_INIT;
     const char *key;
     json_t *disk, *id;
@@ -78,8 +82,9 @@ static bool recover_fits(void *arg, const json_t *record)
     json_object_foreach(json_object_get(record, "disks"), key, disk) {
         json_t *chain = state_chain(record, state_str(disk, "active"), false);
 
-        json_array_foreach(chain, i, id)
-            ok = ok && layers_check_header(world, record, json_string_value(id), &err);
+        if (fitting_concerns(disks->plan, disks->state, key))
+            json_array_foreach(chain, i, id)
+                ok = ok && layers_check_header(disks->world, record, json_string_value(id), &err);
         json_decref(chain);
     }
     if (err.set)
@@ -88,57 +93,22 @@ static bool recover_fits(void *arg, const json_t *record)
     return ok;
 }
 
-/* Are the images there that the disks stood on before?  As long as a file system is not mounted
- * nothing can be told of what lies beside them. */
-static bool recover_there(const struct world *world, const json_t *before, const json_t *adopted,
-                          struct err *err)
+/* What has moved, and the header that leads to it, may be no more than in the page cache. */
+static bool recover_sync(const json_t *state, const json_t *fitting, struct err *err)
 {
-    const char *key;
-    json_t *disk, *id;
+    json_t *files = fitting_changed(state, fitting), *file;
     size_t i;
 
-    json_object_foreach(json_object_get(adopted, "disks"), key, disk) {
-        json_t *chain = state_chain(adopted, state_str(disk, "active"), true);
+    json_array_foreach(files, i, file) {
+        json_t *args = json_pack("{s:O}", "file", file), *result = NULL;
 
-        json_array_foreach(chain, i, id) {
-            const json_t *layer = state_layer(adopted, json_string_value(id));
-            const char *real = state_str(layer, "real");
-            bool old = state_layer(before, json_string_value(id)) ||
-                       json_object_get(layer, "base") || json_object_get(layer, "foreign");
-
-            if (!old || err->set || world_file(world, real))
-                continue;
-            err_set(err, REASON_IMAGE_CHANGED, "The image '%s' is missing", real);
-            err_name(err, "file", real);
-        }
-        json_decref(chain);
+        if (!err->set)
+            deeds_find("file-sync")(args, &result, err);
+        json_decref(args);
+        json_decref(result);
     }
+    json_decref(files);
     return !err->set;
-}
-
-static bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)
-{
-    json_t *adopted = planner_adopted(plan, daemon->store->state);
-    struct world world;
-    bool ok;
-
-    ok = recover_look(daemon, adopted, &world, err) &&
-         recover_there(&world, daemon->store->state, adopted, err);
-    if (!ok) {
-        log_warn("snapshot-create of '%s' was interrupted: that is settled when its images are there",
-                 state_str(plan, "name"));
-    } else if (json_is_true(json_object_get(plan, "adopt")) && recover_fits(&world, adopted)) {
-        log_warn("snapshot-create of '%s' was interrupted: its overlays are kept",
-                 state_str(plan, "name"));
-        ok = store_write(daemon->store, adopted, err);
-    } else {
-        log_warn("snapshot-create of '%s' was interrupted: it is taken back",
-                 state_str(plan, "name"));
-        recover_deeds(daemon, "file-remove", plan, true);
-    }
-    json_decref(world.files);
-    json_decref(adopted);
-    return ok;
 }
 
 static bool recover_revert(struct daemon *daemon, const json_t *plan, bool committed,
@@ -161,12 +131,13 @@ static bool recover_revert(struct daemon *daemon, const json_t *plan, bool commi
 
 static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
 {
-    const json_t *fitting = NULL;
+    const json_t *fitting = NULL, *state = daemon->store->state;
     struct world world;
+    struct recover_disks disks = { .world = &world, .plan = plan, .state = state };
     json_t *args;
 
-    if (recover_look(daemon, daemon->store->state, &world, err))
-        fitting = fitting_record(&world, plan, daemon->store->state, recover_fits, &world);
+    if (recover_look(daemon, state, &world, err))
+        fitting = fitting_record(&world, plan, state, recover_fits, &disks);
     json_decref(world.files);
     if (err->set)
         return false;
@@ -178,7 +149,8 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
     }
     log_warn("snapshot-delete of '%s' was interrupted: delete it again to finish",
              state_str(plan, "name"));
-    if (fitting != daemon->store->state && !store_write(daemon->store, fitting, err))
+    if (fitting != state && (!recover_sync(state, fitting, err) ||
+                             !store_write(daemon->store, fitting, err)))
         return false;
     args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
     recover_unlink(daemon, "files-remove", args);
