@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "policy/plan.h"
 #include "policy/planner_layers.h"
 #include "policy/state.h"
 
@@ -75,14 +76,40 @@ const json_t *fitting_record(const struct world *world, const json_t *plan, cons
     return found;
 }
 
+bool fitting_concerns(const json_t *plan, const json_t *state, const char *key)
+{
+    json_t *candidates = fitting_candidates(plan, state), *record;
+    json_t *first = state_chain(state, state_str(state_disk(state, key), "active"), true);
+    bool concerns = false;
+    size_t i;
+
+    json_array_foreach(candidates, i, record) {
+        json_t *chain = state_chain(record, state_str(state_disk(record, key), "active"), true);
+
+        concerns = concerns || !json_equal(chain, first);
+        json_decref(chain);
+    }
+    json_decref(first);
+    json_decref(candidates);
+    return concerns;
+}
+
 json_t *fitting_steps(const json_t *record, const json_t *state)
 {
-    json_t *steps = json_array(), *layer;
-    const char *id;
+    json_t *steps = json_array(), *layer, *files = json_object();
+    const char *id, *file;
 
-    json_object_foreach(json_object_get(record, "layers"), id, layer)
-        if (state_str(layer, "parent") && state_layer(state, id) &&
-            !fitting_same(state_str(layer, "parent"), state_str(state_layer(state, id), "parent")))
+    json_object_foreach(json_object_get(state, "layers"), id, layer) {
+        const json_t *now = state_layer(record, id);
+        const json_t *below = now ? NULL : state_layer(record, state_str(layer, "parent"));
+
+        if (state_str(now, "parent") && !fitting_same(state_str(now, "parent"), state_str(layer, "parent")))
             json_array_append_new(steps, layers_header_step(record, id));
+        if (below)
+            json_object_set_new(files, state_str(below, "real"), json_true());
+    }
+    json_object_foreach(files, file, layer)
+        json_array_append_new(steps, step_deed("file-sync", NULL, json_pack("{s:s}", "file", file)));
+    json_decref(files);
     return steps;
 }

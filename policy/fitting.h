@@ -20,8 +20,11 @@ typedef bool fitting_fn(void *arg, const json_t *record);
 const json_t *fitting_record(const struct world *world, const json_t *plan, const json_t *state,
                              fitting_fn *running, void *arg);
 
-/* new: the steps to be done before that record replaces `state`: each header that was written since is seen
- * to be on the disk.  Who had to see to it may have ended before. */
+/* Has the plan to do with the disk of that key: is its chain not the same in all the records that it may leave? */
+bool fitting_concerns(const json_t *plan, const json_t *state, const char *key);
+
+/* new: the steps to be done before that record replaces `state`: each header that was written since, and what a layer
+ * has taken over, is seen to be on the disk.  Who had to see to it may have ended before. */
 json_t *fitting_steps(const json_t *record, const json_t *state);
 
 #endif

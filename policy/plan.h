@@ -26,7 +26,8 @@
  * command may have gone out), needs (see step_needs()), patience (milliseconds that QEMU may owe an
  * answer), advice (text: what a user can do when QEMU refuses).  A plan may say main-gone: it begins
  * without a "qemu"; pid and start are
- * those of the QEMU that it was made for; resumed: the guest was let go on, behind the commit point.
+ * those of the QEMU that it was made for; resumed: the guest was let go on, behind the commit point; args: the command line that the
+ * VM was started with; made: { path: print } of the overlays when they were made; relaunched: see planner.h.
  *
  * A command is sent once.  Whatever its answer, what counts is the expectation, which is checked in
  * QEMU's own answer to a query (expect.h), as often as needed.

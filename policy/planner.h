@@ -34,6 +34,13 @@ bool planner_journal_committed(const json_t *journal, const json_t *state);
  * memory? }), which is to be brought back where no QEMU is there; NULL: nothing. */
 const json_t *planner_journal_present(const json_t *journal, const json_t *state);
 
+/* Can a third QEMU take the place of the second one of that plan, a revert past its commit point, if both have ended
+ * (planner_relaunch.c)?  It is noted in the plan before that is done; a second one that is found behind such a note
+ * may not be loaded. */
+bool planner_can_relaunch(const json_t *plan, const json_t *state);
+void planner_note_relaunch(json_t *plan);
+bool planner_is_relaunch(const json_t *journal);
+
 /* new: the plan that settles a journal while QEMU runs; NULL: it cannot be told where the disks are.
  * Of the world only a committed journal needs nothing.  A plan with "again": true only ends jobs: then
  * another one is made from what the world is like behind it. */

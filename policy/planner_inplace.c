@@ -195,7 +195,7 @@ static void in_place_switch(struct in_place *at)
         const struct in_place_disk *one = &at->disks[i];
         json_t *step = in_place_switch_step(IN_PLACE_SWITCH, one, one->old, one->new);
 
-        step_undo(step, in_place_switch_step("drive-return", one, one->new, one->old));
+        step_undo(step, in_place_switch_step(IN_PLACE_BACK, one, one->new, one->old));
         in_place_add(at, step);
     }
 }
@@ -232,9 +232,9 @@ static void in_place_undo_load(struct in_place *at, json_t *step)
 {
     step_undo(step, step_lenient(vmstate_dismiss("qemu", IN_PLACE_JOB_RETURN)));
     for (size_t i = at->n_disks; i-- > 0;)
-        step_undo(step, in_place_switch_step("drive-return", &at->disks[i], at->disks[i].new,
+        step_undo(step, in_place_switch_step(IN_PLACE_BACK, &at->disks[i], at->disks[i].new,
                                              at->disks[i].old));
-    step_undo(step, vmstate_load("memory-return", "qemu", IN_PLACE_JOB_RETURN, IN_PLACE_NODE_PRESENT,
+    step_undo(step, vmstate_load(IN_PLACE_RETURN, "qemu", IN_PLACE_JOB_RETURN, IN_PLACE_NODE_PRESENT,
                                  at->present_bytes));
     step_undo(step, vmstate_dismiss("qemu", IN_PLACE_JOB_LOAD));
     step_undo(step, vmstate_dismiss("qemu", IN_PLACE_JOB_RETURN));

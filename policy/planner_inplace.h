@@ -38,6 +38,8 @@
 /* Names of steps that a restart looks for. */
 #define IN_PLACE_SWITCH "drive-switch"
 #define IN_PLACE_LOAD "memory-load"
+#define IN_PLACE_BACK "drive-return"
+#define IN_PLACE_RETURN "memory-return"
 
 /* False: why says what speaks against it. */
 bool in_place_possible(const struct revert *revert, struct err *why);
@@ -48,5 +50,10 @@ bool in_place_plan(struct revert *revert, struct err *err);
 /* Appends to `plan` what settles an interrupted plan `old`, whose commit point was not reached.  True: only
  * what has to be waited for before that can be told. */
 bool in_place_recover(const struct world *world, const json_t *old, json_t *plan);
+
+/* A plan of a revert in place, what takes one back or what settles one has come to an end at that step of `list`, before
+ * the commit point: may the guest's memory be that of other disks, or may the next start load what was kept over what the
+ * guest has done since? */
+bool in_place_tears(const json_t *list, size_t at);
 
 #endif

@@ -111,3 +111,34 @@ bool in_place_recover(const struct world *world, const json_t *old, json_t *plan
         recover_undo(world, old, files[i], true, plan);
     return false;
 }
+
+static bool tears_is(const json_t *step, const char *name)
+{
+    return strcmp(state_str(step, "step"), name) == 0;
+}
+
+/* Until the job of the load is dismissed the memory counts as the snapshot's. */
+static bool tears_is_dismissal(const json_t *step)
+{
+    const char *id = state_str(json_object_get(json_object_get(step, "command"), "arguments"), "id");
+
+    return tears_is(step, "job-dismiss") && id && strcmp(id, IN_PLACE_JOB_LOAD) == 0;
+}
+
+bool in_place_tears(const json_t *list, size_t at)
+{
+    bool forward = false, changed = false, returns = false, left = false, back = false;
+    json_t *step;
+    size_t i;
+
+    json_array_foreach((json_t *)list, i, step) {
+        forward = forward || tears_is(step, IN_PLACE_SWITCH);
+        changed = changed || (i <= at && (tears_is(step, IN_PLACE_SWITCH) || tears_is(step, IN_PLACE_LOAD)));
+        returns = returns || tears_is(step, IN_PLACE_RETURN);
+        left = left || (i >= at && (tears_is(step, IN_PLACE_RETURN) || tears_is_dismissal(step) ||
+                                    tears_is(step, "job-end")));
+        back = back || (i >= at && tears_is(step, IN_PLACE_BACK));
+    }
+    /* Behind the return the drives are on the disks that it belongs to: more of them need nothing. */
+    return forward ? changed : left || (back && !returns);
+}

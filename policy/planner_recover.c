@@ -60,101 +60,9 @@ void recovery_undo_of(struct recovery *recovery, const char *name)
     }
 }
 
-static bool recovery_node_exists(const struct recovery *recovery, const char *node)
+bool recovery_node_exists(const struct recovery *recovery, const char *node)
 {
     return !recovery->other && node && graph_node_find(recovery->world->graph, node) != NULL;
-}
-
-/* Is one of the new overlays the active layer of a disk? */
-static bool recovery_overlay_attached(const struct recovery *recovery)
-{
-    const json_t *after = json_object_get(recovery->old, "after");
-    const char *id;
-    json_t *layer;
-
-    json_object_foreach(json_object_get(after, "layers"), id, layer) {
-        if (!state_layer(recovery->state, id) && state_str(layer, "node") &&
-            recovery_runs_on(recovery, layer))
-            return true;
-    }
-    return false;
-}
-
-json_t *planner_adopted(const json_t *plan, const json_t *state)
-{
-    json_t *adopted = json_deep_copy(json_object_get(plan, "after"));
-
-    state_snapshot_remove(adopted, state_str(plan, "name"));
-    json_object_set(adopted, "current", json_object_get(state, "current"));
-    return adopted;
-}
-
-static void recovery_drop_overlays(struct recovery *recovery)
-{
-    json_t *step;
-    size_t i;
-
-    json_array_foreach(json_object_get(recovery->old, "steps"), i, step) {
-        const json_t *arguments = json_object_get(json_object_get(step, "command"), "arguments");
-        const char *name = state_str(step, "step");
-
-        if (strcmp(name, "blockdev-add") == 0 &&
-            recovery_node_exists(recovery, state_str(arguments, "node-name")))
-            plan_add(recovery->plan, json_deep_copy(json_array_get(json_object_get(step, "undo"),
-                                                                   0)));
-    }
-    recovery_undo_of(recovery, "overlay-create");
-}
-
-/* A create that was being taken back: what a disk is back on is its active layer again, and has no
- * fingerprint; the overlay is of no use.  Appends the overlays' files and nodes. */
-static void recovery_returned(const struct recovery *recovery, json_t *adopted, json_t *files,
-                              json_t *nodes)
-{
-    json_t *disk;
-    const char *key;
-
-    json_object_foreach(json_object_get(adopted, "disks"), key, disk) {
-        const char *id = state_str(disk, "active");
-        json_t *layer = state_layer(adopted, id), *parent = json_object_get(layer, "parent");
-        const char *node = state_str(layer, "node");
-
-        if (state_layer(recovery->state, id) || json_object_get(layer, "base") || !node ||
-            recovery_runs_on(recovery, layer))
-            continue;
-        json_array_append(files, json_object_get(layer, "real"));
-        if (recovery_node_exists(recovery, node))
-            json_array_append(nodes, json_object_get(layer, "node"));
-        json_object_del(state_layer(adopted, json_string_value(parent)), "print");
-        json_incref(layer);
-        json_object_del(json_object_get(adopted, "layers"), id);
-        json_object_set(disk, "active", parent);
-        json_decref(layer);
-    }
-}
-
-/* The overlays that disks are on stay, as layers without a name. */
-static void recovery_adopt(struct recovery *recovery)
-{
-    json_t *adopted = planner_adopted(recovery->old, recovery->state), *node;
-    json_t *files = json_array(), *nodes = json_array();
-    bool early;
-    size_t i;
-
-    recovery_returned(recovery, adopted, files, nodes);
-    /* The journal says as much as the record will: the guest need not wait for room. */
-    early = json_is_true(json_object_get(recovery->old, "adopt")) && json_array_size(files) == 0;
-    if (early)
-        recovery_cont(recovery);
-    plan_add(recovery->plan,
-             step_deed("state-write", NULL, json_pack("{s:o}", "state", adopted)));
-    plan_add(recovery->plan,
-             step_lenient(step_deed("files-remove", NULL, json_pack("{s:o}", "files", files))));
-    if (!early)
-        recovery_cont(recovery);
-    json_array_foreach(nodes, i, node)
-        plan_add(recovery->plan, step_lenient(planner_close_node(json_string_value(node))));
-    json_decref(nodes);
 }
 
 void recovery_cancel_migrate(struct recovery *recovery)
@@ -163,23 +71,6 @@ void recovery_cancel_migrate(struct recovery *recovery)
         plan_add(recovery->plan,
                  step_lenient(step_command("migrate-cancel", "qemu", NULL, "migrate_cancel", NULL,
                                            json_pack("{s:s}", "is", "any"))));
-}
-
-static void recovery_create(struct recovery *recovery)
-{
-    recovery_cancel_migrate(recovery);
-    if (recovery_overlay_attached(recovery)) {
-        recovery_adopt(recovery);
-    } else {
-        recovery_cont(recovery);
-        recovery_drop_overlays(recovery);
-    }
-    recovery_undo_of(recovery, "getfd");
-    recovery_undo_of(recovery, "migrate-capabilities");
-    recovery_undo_of(recovery, "migrate-parameters");
-    recovery_undo_of(recovery, "memory-create");
-    recovery_undo_of(recovery, "vmstate-open");
-    recovery_undo_of(recovery, "vmstate-create");
 }
 
 static bool recovery_fits(void *arg, const json_t *state)
@@ -323,9 +214,15 @@ static bool recovery_is_in_place(const struct recovery *recovery)
 
 bool planner_journal_committed(const json_t *journal, const json_t *state)
 {
-    const json_t *after = json_object_get(json_object_get(journal, "plan"), "after");
+    const json_t *plan = json_object_get(journal, "plan");
+    const char *operation = state_str(plan, "operation"), *name = state_str(plan, "name");
 
-    return json_is_true(json_object_get(journal, "committed")) || state_is_after(state, after);
+    if (json_is_true(json_object_get(journal, "committed")))
+        return true;
+    /* A create that was taken back half way has its record written without the snapshot. */
+    if (operation && name && strcmp(operation, "snapshot-create") == 0 && !state_snapshot(state, name))
+        return false;
+    return state_is_after(state, json_object_get(plan, "after"));
 }
 
 const json_t *planner_journal_present(const json_t *journal, const json_t *state)
@@ -350,7 +247,9 @@ json_t *planner_recover(const struct world *world, const json_t *state, const js
     recovery.plan = plan_new(operation, state_str(recovery.old, "name"));
     json_object_set_new(recovery.plan, "forward-only", json_true());
     recovery.other = recovery_is_other(&recovery);
-    if (world->gone)
+    if (world->gone && planner_journal_committed(journal, state))
+        recovery_relaunch(&recovery);
+    else if (world->gone)
         recovery_return(&recovery);
     /* Past the commit point, but the second QEMU has ended before the first one did. */
     else if (planner_journal_committed(journal, state) && world->next == WORLD_NEXT_GONE)

@@ -32,9 +32,14 @@ static bool recovery_has_file(const struct recovery *recovery, const json_t *lay
 
 static bool recovery_has_node(const struct recovery *recovery, const json_t *layer)
 {
+    const struct graph *graph = recovery->world->graph;
     const char *node = state_str(layer, "node");
 
-    return recovery->world->graph && node && graph_disk_by_node(recovery->world->graph, node);
+    /* On top, or below what somebody else has put there since. */
+    for (size_t i = 0; graph && node && i < graph->n_disks; i++)
+        if (graph_chain_index(&graph->disks[i], node) >= 0)
+            return true;
+    return graph && node && graph_disk_by_node(graph, node);
 }
 
 bool recovery_runs_on(const struct recovery *recovery, const json_t *layer)

@@ -43,6 +43,14 @@ static bool recovery_is_due(const struct recovery *recovery, const json_t *step,
     return !recovery->other || strcmp(state_str(step, "on"), "host") == 0;
 }
 
+void recovery_describe(struct recovery *recovery)
+{
+    static const char *const members[] = { "after", "deleted", "method", "run-state" };
+
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+        json_object_set(recovery->plan, members[i], json_object_get(recovery->old, members[i]));
+}
+
 void recovery_finish(struct recovery *recovery)
 {
     const json_t *after = json_object_get(recovery->old, "after");
@@ -62,10 +70,7 @@ void recovery_finish(struct recovery *recovery)
     if (strcmp(state_str(recovery->old, "operation"), "snapshot-create") == 0 && !recovery->other &&
         json_is_true(json_object_get(recovery->old, "running")) && !recovery_went_on(recovery))
         plan_add(recovery->plan, step_lenient(planner_cont()));
-    json_object_set(recovery->plan, "after", json_object_get(recovery->old, "after"));
-    json_object_set(recovery->plan, "deleted", json_object_get(recovery->old, "deleted"));
-    json_object_set(recovery->plan, "method", json_object_get(recovery->old, "method"));
-    json_object_set(recovery->plan, "run-state", json_object_get(recovery->old, "run-state"));
+    recovery_describe(recovery);
 }
 
 /* Of a revert by replace: what was kept is not the present state once the guest goes on. */

@@ -5,7 +5,7 @@
 
 const struct reason_row reason_table[] = {
     { REASON_BAD_IMAGE, "an image's header is damaged, or has a feature that snapshots cannot use" },
-    { REASON_BAD_NAME, "the name is not one that a snapshot can have" },
+    { REASON_BAD_NAME, "the name is not one that a snapshot can have, or one that is the proxy's own" },
     { REASON_BAD_PLAN, "the proxy made a plan that it cannot carry out: a bug, please report it" },
     { REASON_BUSY, "commands of clients did not end in time for the switch to the new QEMU" },
     { REASON_CANCELLED, "the operation was cancelled with job-cancel" },

@@ -122,7 +122,7 @@ static void daemon_without_vm(struct daemon *daemon, int status)
 void daemon_lost(struct daemon *daemon)
 {
     log_error("QEMU has ended");
-    daemon_without_vm(daemon, 1);
+    daemon_without_vm(daemon, daemon->lost_status);
 }
 
 static void daemon_vm_ended(void *arg, int status)
@@ -141,6 +141,9 @@ static void daemon_vm_ended(void *arg, int status)
         launch_again(daemon);
         return;
     }
+    daemon->lost_status = code;
+    if (operation_outlives(daemon, status))
+        return;
     operation_free(daemon);
     observer_release(daemon->observer);
     daemon_without_vm(daemon, code);
@@ -209,6 +212,7 @@ void daemon_init(struct daemon *daemon)
 {
     daemon->base = loop_new();
     process_allow_files(daemon->options.max_clients + DAEMON_FILES);
+    daemon->lost_status = 1;
     LIST_INIT(&daemon->limits.clients);
     daemon->limits.max_clients = daemon->options.max_clients;
     /* What QEMU would not take is refused in its words, not in ours. */

@@ -55,6 +55,7 @@ struct daemon {
     struct client_limits limits;        /* and the clients */
     bool quitting;
     int exit_status;
+    int lost_status;            /* what that is when no QEMU is left */
     LIST_HEAD(, listener_entry) listeners;
     struct event *signals[4];
 };

@@ -60,6 +60,14 @@ static void deed_mtime(const struct stat *st, char *out, size_t size)
     snprintf(out, size, "%lld.%09ld", (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
 }
 
+json_t *deed_print(const struct stat *st)
+{
+    char mtime[48];
+
+    deed_mtime(st, mtime, sizeof(mtime));
+    return json_pack("{s:I, s:s}", "size", (json_int_t)st->st_size, "mtime", mtime);
+}
+
 static bool deed_layers_freeze(const json_t *args, json_t **result, struct err *err)
 {
     const char *id;
@@ -93,7 +101,6 @@ static bool deed_present_print(const json_t *args, json_t **result, struct err *
     json_array_foreach(json_object_get(args, "files"), i, path) {
         const char *name = json_string_value(path);
         int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        char mtime[48];
         struct stat st;
 
         if (fd < 0 || fsync(fd) < 0 || fstat(fd, &st) < 0) {
@@ -103,11 +110,27 @@ static bool deed_present_print(const json_t *args, json_t **result, struct err *
             return false;
         }
         close(fd);
-        deed_mtime(&st, mtime, sizeof(mtime));
-        json_object_set_new(*result, name, json_pack("{s:I, s:s}", "size", (json_int_t)st.st_size,
-                                                     "mtime", mtime));
+        json_object_set_new(*result, name, deed_print(&st));
     }
     return true;
+}
+
+static bool deed_stood_still(const json_t *args, json_t **result, struct err *err)
+{
+    json_t *before = json_object_get(args, "prints"), *now = NULL, *print;
+    json_t *files = json_pack("{s:[]}", "files");
+    const char *path;
+
+    (void)result;
+    json_object_foreach(before, path, print)
+        json_array_append_new(json_object_get(files, "files"), json_string(path));
+    if (deed_present_print(files, &now, err))
+        json_object_foreach(before, path, print)
+            if (!err->set && !json_equal(print, json_object_get(now, path)))
+                err_set(err, REASON_IMAGE_CHANGED, "'%s' was written to since", path);
+    json_decref(files);
+    json_decref(now);
+    return !err->set;
 }
 
 /* A `stop` flushes the images: what is on the disk before does not keep the guest waiting then.  That
@@ -213,6 +236,7 @@ static const struct {
     { "memory-check", deed_memory_check },
     { "layers-freeze", deed_layers_freeze },
     { "present-print", deed_present_print },
+    { "stood-still", deed_stood_still },
     { "files-sync", deed_files_sync },
     { "file-sync", deed_file_sync },
     { "file-remove", deed_file_remove },

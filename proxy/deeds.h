@@ -5,7 +5,7 @@
  * Each blocks and runs in the worker's thread (worker.h); each looks afterwards whether what it did
  * is so, and clears up behind itself when it fails.
  *
- *   overlay-create  { file, size, backing, backing-format, qemu-img }   never over an existing file
+ *   overlay-create  { file, size, backing, backing-format, qemu-img } -> { ino, print }   never over an existing file
  *   header-check    { file, backing, backing-format }   the header names that, and is durable
  *   header-rewrite  { file, backing, backing-format, qemu-img }   makes it so; nothing else changes
  *   vmstate-create  { file, size, qemu-img }        an empty image, never over an existing file
@@ -15,6 +15,7 @@
  *                                                   is in the image
  *   layers-freeze   { layers: {id: path} } -> { id: print }
  *   present-print   { files: [path] } -> { path: print }   of files that are written to again later
+ *   stood-still     { prints: {path: print} }       nobody has written to them since
  *   files-sync      { files: [path] }               what QEMU has written is on the disk, if it can be
  *   file-sync       { file }                        it is on the disk
  *   file-remove     { file, known }                 unless it is in use (in_use.h says what known is)

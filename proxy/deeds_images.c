@@ -118,7 +118,7 @@ bool deed_overlay_create(const json_t *args, json_t **result, struct err *err)
         image_give(path, state_str(args, "backing"), fd);
     ok = ok && deed_sync(fd, path, err);
     if (ok && fstat(fd, &st) == 0)
-        *result = json_pack("{s:I}", "ino", (json_int_t)st.st_ino);
+        *result = json_pack("{s:I, s:o}", "ino", (json_int_t)st.st_ino, "print", deed_print(&st));
     close(fd);
     if (!ok) {
         unlink(path);

@@ -27,6 +27,12 @@ static void inspect_header(int fd, json_t *entry)
     char *head = alloc_bytes(QCOW2_HEAD_BYTES);
     ssize_t n = pread(fd, head, QCOW2_HEAD_BYTES, 0);
 
+    if (n < 0 && errno != EISDIR) {
+        char *bad = alloc_print("it cannot be read: %s", strerror(errno));
+
+        json_object_set_new(entry, "bad", json_string(bad));
+        free(bad);
+    }
     if (n < 4 || memcmp(head, "QFI\xfb", 4) != 0) {
         json_object_set_new(entry, "format", json_string("raw"));
         free(head);
@@ -188,6 +194,19 @@ bool deed_inspect(const json_t *args, json_t **result, struct err *err)
     return !err->set;
 }
 
+/* Does one of the first n steps take the file away? */
+static bool preflight_removed(const json_t *steps, size_t n, const char *file)
+{
+    for (size_t i = 0; i < n; i++) {
+        const json_t *step = json_array_get(steps, i);
+        const char *gone = state_str(json_object_get(step, "args"), "file");
+
+        if (strcmp(state_str(step, "step"), "file-remove") == 0 && gone && strcmp(gone, file) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool deed_preflight(const json_t *args, json_t **result, struct err *err)
 {
     json_t *step;
@@ -205,6 +224,8 @@ bool deed_preflight(const json_t *args, json_t **result, struct err *err)
             return false;
         if (strcmp(name, "overlay-create") != 0 && strcmp(name, "memory-create") != 0 &&
             strcmp(name, "vmstate-create") != 0)
+            continue;
+        if (preflight_removed(json_object_get(args, "steps"), i, file))
             continue;
         if (lstat(file, &st) < 0) {
             if (errno == ENOENT)

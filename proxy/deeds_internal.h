@@ -19,6 +19,9 @@ int deed_open(const json_t *args, int flags, struct err *err);
 /* fsyncs the file and its folder. */
 bool deed_sync(int fd, const char *path, struct err *err);
 
+/* new: { size, mtime }: whether somebody has written to a file since. */
+json_t *deed_print(const struct stat *st);
+
 /* "DEV:INO" of a file, as in world.open. */
 void deed_file_key(const struct stat *st, char *out, size_t size);
 

@@ -144,6 +144,8 @@ static bool launch_qemu(struct daemon *daemon, struct err *err)
 
     if (!recover_present(daemon, &ok, err) || ok)
         return ok;
+    if (recover_relaunch(daemon))
+        return true;
     if (!recover_cold(daemon, err) || !launch_forget(daemon, err))
         return false;
     argv = launch_cold_argv(daemon, err);

@@ -6,6 +6,8 @@
 #include "policy/info.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
+#include "policy/planner_inplace.h"
+#include "policy/planner_steps.h"
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
@@ -124,6 +126,8 @@ void operation_note_process(struct operation *op)
     vm_who(op->daemon->vm, &pid, &start);
     json_object_set_new(op->plan, "pid", json_integer(pid));
     json_object_set_new(op->plan, "start", json_integer((json_int_t)start));
+    if (plan_has_step(op->plan, "process-start"))
+        json_object_set_new(op->plan, "args", planner_args(&op->world));
 }
 
 bool operation_tears(const struct operation *op)
@@ -133,8 +137,15 @@ bool operation_tears(const struct operation *op)
     bool committed = op->stage == STAGE_RECOVER
                          ? planner_journal_committed(op->journal, op->daemon->store->state)
                          : runner_committed(op->runner);
+    const json_t *steps;
+    size_t at;
 
-    return method && strcmp(method, "in-place") == 0 && !committed;
+    if (!method || strcmp(method, "in-place") != 0 || committed)
+        return false;
+    if (!op->runner)
+        return true; /* nothing could be told of it */
+    steps = runner_steps(op->runner, &at);
+    return in_place_tears(steps, at);
 }
 
 static struct operation *operation_new(struct daemon *daemon, const char *kind, json_t *request)

@@ -43,6 +43,11 @@ const char *operation_kind(const struct daemon *daemon);
 /* Takes it back if that is still possible (the proxy is to end). */
 void operation_cancel(struct daemon *daemon);
 
+/* QEMU has ended (status as of waitpid(), -1: unknown): does the operation start another one in its place? */
+bool operation_outlives(struct daemon *daemon, int status);
+/* It answers (again): an operation that could not tell whether it had ended goes on. */
+void operation_answers(struct daemon *daemon);
+
 /* QEMU has ended: nothing more will happen. */
 void operation_free(struct daemon *daemon);
 

@@ -28,7 +28,7 @@ void operation_deed_finish(struct operation *op, bool ok, struct err *err)
 static void deed_take_result(struct operation *op, const char *name, json_t *result)
 {
     json_t *after = json_object_get(op->plan, "after");
-    const char *id;
+    const char *id, *file;
     json_t *print, *layer;
 
     if (strcmp(name, "memory-seal") == 0) {
@@ -43,10 +43,13 @@ static void deed_take_result(struct operation *op, const char *name, json_t *res
         json_object_foreach(result, id, print)
             json_object_set(state_layer(after, id), "print", print);
     } else if (strcmp(name, "overlay-create") == 0) {
+        file = state_str(json_object_get(op->step, "args"), "file");
         json_object_foreach(json_object_get(after, "layers"), id, layer)
-            if (strcmp(state_str(layer, "real"),
-                       state_str(json_object_get(op->step, "args"), "file")) == 0)
-                json_object_update(layer, result);
+            if (strcmp(state_str(layer, "real"), file) == 0)
+                json_object_set(layer, "ino", json_object_get(result, "ino"));
+        if (!json_object_get(op->plan, "made"))
+            json_object_set_new(op->plan, "made", json_object());
+        json_object_set(json_object_get(op->plan, "made"), file, json_object_get(result, "print"));
     }
 }
 

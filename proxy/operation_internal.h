@@ -41,6 +41,7 @@ struct operation {
     json_t *journal;            /* STAGE_RECOVER: what is to be settled */
     struct err failure;         /* of the stage that made the later ones necessary */
     struct event *start;        /* begins a stage from the loop */
+    bool waits_for_end;         /* of a QEMU whose connection has ended (operation_relaunch.c) */
     time_t patience;            /* until when it waits for commands of clients; 0: not yet */
     /* A deed that runs. */
     const json_t *step;
@@ -59,7 +60,7 @@ void operation_start_cb(evutil_socket_t fd, short what, void *arg);
 void operation_announce(struct operation *op, const char *kind);
 /* Which QEMU the plan is for: a restart may find another one. */
 void operation_note_process(struct operation *op);
-/* A revert in place that is stuck before its commit point may have left any memory. */
+/* May a revert in place that is stuck before its commit point have left memory that is not that of the disks? */
 bool operation_tears(const struct operation *op);
 /* new: SnapshotResult. */
 json_t *operation_result(const struct operation *op);
@@ -85,6 +86,11 @@ void operation_release_clients(struct operation *op);
 
 /* Starts a deed of the runner's (struct runner_env.deed). */
 void operation_deed(void *arg, struct runner *runner, const json_t *step, runner_deed_cb *done);
+
+/* The QEMU that the plan works on is lost: does the operation go on with another one? */
+bool operation_relaunch(struct operation *op);
+/* It does not: its end.  When the second QEMU is lost as well there is nothing left to wait for.  Clears err. */
+void operation_lost(struct operation *op, struct err *err);
 
 /* What a deed of operation_deed() does in the worker, and its end. */
 void operation_deed_in_worker(struct operation *op, worker_fn *fn, const json_t *args);

@@ -97,18 +97,6 @@ static void operation_close_journal(struct operation *op)
     err_clear(&err);
 }
 
-/* When the second QEMU is lost as well there is nothing left to wait for. */
-static void operation_lost(struct operation *op, struct err *err)
-{
-    struct daemon *daemon = op->daemon;
-
-    operation_finish(op, NULL, err);
-    if (!vm_main(daemon->vm))
-        daemon_lost(daemon);
-    else if (link_ready(vm_main(daemon->vm)))
-        recover_hot(daemon); /* it had only lost its connection */
-}
-
 /* A delete that is taken back keeps the merges that were on record already: what they have emptied goes
  * as it does behind an interruption.  False: there is nothing to tidy. */
 static bool operation_tidy(struct operation *op, struct err *why)
@@ -139,6 +127,8 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
     struct operation *op = arg;
     struct err mine = ERR_INIT;
 
+    if (end == RUNNER_LOST && operation_relaunch(op))
+        return;
     if (err->set)
         err_move(&mine, err);
     if (end != RUNNER_DONE)

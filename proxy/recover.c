@@ -16,6 +16,7 @@
 #include "proxy/in_use.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
+#include "proxy/recover_internal.h"
 #include "qmp/alloc.h"
 
 /* Unlinks what the arguments of such a deed name; no QEMU of ours is there to be asked. */
@@ -32,8 +33,7 @@ static void recover_unlink(const struct daemon *daemon, const char *name, const 
     json_decref(mine);
 }
 
-/* Takes back the making of files. */
-static void recover_undo_files(const struct daemon *daemon, const json_t *plan)
+void recover_undo_files(const struct daemon *daemon, const json_t *plan)
 {
     json_t *step, *one;
     size_t i, k;
@@ -53,9 +53,7 @@ static void recover_remove(const struct daemon *daemon, const json_t *plan)
     json_decref(args);
 }
 
-/* What the files say that a record names. */
-static bool recover_look(struct daemon *daemon, const json_t *state, struct world *world,
-                         struct err *err)
+bool recover_look(struct daemon *daemon, const json_t *state, struct world *world, struct err *err)
 {
     json_t *paths, *found = NULL;
     bool ok;
@@ -69,11 +67,17 @@ static bool recover_look(struct daemon *daemon, const json_t *state, struct worl
     return ok;
 }
 
-/* Do all disks' chains in that record have the headers that it says?  Whether a file was touched since
- * is not asked: that says nothing of which record is the right one. */
+/* Of an interrupted delete. */
+struct recover_disks {
+    const struct world *world;
+    const json_t *plan, *state;
+};
+
+/* Have the chains of the disks that the plan concerns in that record the headers that it says?  Whether a file was
+ * touched since is not asked: that says nothing of which record is the right one. */
 static bool recover_fits(void *arg, const json_t *record)
 {
-    const struct world *world = arg;
+    const struct recover_disks *disks = arg;
     struct err err = ERR_INIT;
     const char *key;
     json_t *disk, *id;
@@ -83,79 +87,14 @@ static bool recover_fits(void *arg, const json_t *record)
     json_object_foreach(json_object_get(record, "disks"), key, disk) {
         json_t *chain = state_chain(record, state_str(disk, "active"), false);
 
-        json_array_foreach(chain, i, id)
-            ok = ok && layers_check_header(world, record, json_string_value(id), &err);
+        if (fitting_concerns(disks->plan, disks->state, key))
+            json_array_foreach(chain, i, id)
+                ok = ok && layers_check_header(disks->world, record, json_string_value(id), &err);
         json_decref(chain);
     }
     if (err.set)
         log_info("recovery: %s", err.desc);
     err_clear(&err);
-    return ok;
-}
-
-/* Are the images there that the disks stood on before?  As long as a file system is not mounted
- * nothing can be told of what lies beside them. */
-static bool recover_there(const struct world *world, const json_t *before, const json_t *adopted,
-                          struct err *err)
-{
-    const char *key;
-    json_t *disk, *id;
-    size_t i;
-
-    json_object_foreach(json_object_get(adopted, "disks"), key, disk) {
-        json_t *chain = state_chain(adopted, state_str(disk, "active"), true);
-
-        json_array_foreach(chain, i, id) {
-            const json_t *layer = state_layer(adopted, json_string_value(id));
-            const char *real = state_str(layer, "real");
-            bool old = state_layer(before, json_string_value(id)) ||
-                       json_object_get(layer, "base") || json_object_get(layer, "foreign");
-
-            if (!old || err->set || world_file(world, real))
-                continue;
-            err_set(err, REASON_IMAGE_CHANGED, "The image '%s' is missing", real);
-            err_name(err, "file", real);
-        }
-        json_decref(chain);
-    }
-    return !err->set;
-}
-
-/* Its last overlay may have been made, and not be known to be on the disk. */
-static bool recover_adopt(struct daemon *daemon, const json_t *plan, const json_t *adopted,
-                          struct err *err)
-{
-    json_t *step, *result = NULL;
-    size_t i;
-
-    json_array_foreach(json_object_get(plan, "steps"), i, step)
-        if (!err->set && strcmp(state_str(step, "step"), "overlay-create") == 0)
-            deeds_find("file-sync")(json_object_get(step, "args"), &result, err);
-    return !err->set && store_write(daemon->store, adopted, err);
-}
-
-static bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)
-{
-    json_t *adopted = planner_adopted(plan, daemon->store->state);
-    struct world world;
-    bool ok;
-
-    ok = recover_look(daemon, adopted, &world, err) &&
-         recover_there(&world, daemon->store->state, adopted, err);
-    if (!ok) {
-        log_warn("snapshot-create of '%s' was interrupted: that is settled when its images are there",
-                 state_str(plan, "name"));
-    } else if (json_is_true(json_object_get(plan, "adopt")) && recover_fits(&world, adopted)) {
-        log_warn("snapshot-create of '%s' was interrupted: its overlays are kept",
-                 state_str(plan, "name"));
-        ok = recover_adopt(daemon, plan, adopted, err);
-    } else {
-        log_warn("snapshot-create of '%s' was interrupted: it is taken back",
-                 state_str(plan, "name"));
-        recover_undo_files(daemon, plan);
-    }
-    json_decref(world.files);
-    json_decref(adopted);
     return ok;
 }
 
@@ -192,11 +131,12 @@ static bool recover_record(struct daemon *daemon, const json_t *fitting, struct 
 
 static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
 {
-    const json_t *fitting = NULL;
+    const json_t *fitting = NULL, *state = daemon->store->state;
     struct world world;
+    struct recover_disks disks = { .world = &world, .plan = plan, .state = state };
 
-    if (recover_look(daemon, daemon->store->state, &world, err))
-        fitting = fitting_record(&world, plan, daemon->store->state, recover_fits, &world);
+    if (recover_look(daemon, state, &world, err))
+        fitting = fitting_record(&world, plan, state, recover_fits, &disks);
     json_decref(world.files);
     if (err->set)
         return false;
@@ -208,7 +148,7 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
     }
     log_warn("snapshot-delete of '%s' was interrupted: delete it again to finish",
              state_str(plan, "name"));
-    if (fitting != daemon->store->state && !recover_record(daemon, fitting, err))
+    if (fitting != state && !recover_record(daemon, fitting, err))
         return false;
     recover_remove(daemon, plan);
     return true;
@@ -247,36 +187,19 @@ bool recover_cold(struct daemon *daemon, struct err *err)
     return ok;
 }
 
-/* Has nobody written to the disks since? */
-static bool recover_stood_still(const json_t *present, struct err *err)
-{
-    json_t *before = json_object_get(present, "prints"), *now = NULL, *print;
-    json_t *args = json_pack("{s:[]}", "files");
-    const char *path;
-
-    json_object_foreach(before, path, print)
-        json_array_append_new(json_object_get(args, "files"), json_string(path));
-    if (deeds_find("present-print")(args, &now, err))
-        json_object_foreach(before, path, print)
-            if (!err->set && !json_equal(print, json_object_get(now, path)))
-                err_set(err, REASON_IMAGE_CHANGED, "'%s' was written to since", path);
-    json_decref(args);
-    json_decref(now);
-    return !err->set;
-}
-
 /* Is what was kept whole, and still the present state?  Else the VM starts as after a power cut. */
 static bool recover_is_whole(const json_t *present)
 {
     const json_t *memory = json_object_get(present, "memory");
-    json_t *result = NULL;
+    json_t *result = NULL, *prints = json_pack("{s:O*}", "prints", json_object_get(present, "prints"));
     struct err err = ERR_INIT;
-    bool whole = !memory || (recover_stood_still(present, &err) &&
+    bool whole = !memory || (deeds_find("stood-still")(prints, &result, &err) &&
                              deeds_find("memory-check")(memory, &result, &err));
 
     if (!whole)
         log_warn("the guest cannot be brought back as it was: %s", err.desc);
     err_clear(&err);
+    json_decref(prints);
     json_decref(result);
     return whole;
 }
@@ -320,11 +243,56 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
     return !err->set;
 }
 
+/* Are what a third QEMU would load, and what it would load onto, as the second one had them? */
+static bool recover_is_unused(const json_t *plan)
+{
+    static const char *const deeds[] = { "stood-still", "memory-check" };
+    json_t *prints = json_pack("{s:O*}", "prints", json_object_get(plan, "made")), *step, *result = NULL;
+    struct err err = ERR_INIT;
+    bool ok = deeds_find(deeds[0])(prints, &result, &err);
+    size_t i;
+
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        if (strcmp(state_str(step, "step"), deeds[1]) == 0)
+            ok = ok && deeds_find(deeds[1])(json_object_get(step, "args"), &result, &err);
+    if (!ok)
+        log_info("the guest boots: %s", err.desc);
+    err_clear(&err);
+    json_decref(result);
+    json_decref(prints);
+    return ok;
+}
+
+bool recover_relaunch(struct daemon *daemon)
+{
+    json_t *journal = NULL, *args, *plan;
+    struct err err = ERR_INIT;
+    struct world world;
+    bool can = store_read_journal(daemon->store, &journal, &err) && journal &&
+               planner_journal_committed(journal, daemon->store->state);
+
+    plan = json_object_get(journal, "plan");
+    collect_static(daemon, &world);
+    args = planner_args(&world);
+    can = can && planner_can_relaunch(plan, daemon->store->state) &&
+          json_equal(args, json_object_get(plan, "args")) && recover_is_unused(plan);
+    if (can) {
+        planner_note_relaunch(plan);
+        can = store_write_journal(daemon->store, journal, &err);
+    }
+    if (can)
+        operation_recover(daemon, journal);
+    err_clear(&err);
+    json_decref(args);
+    json_decref(journal);
+    return can;
+}
+
 bool recover_wants_next(struct daemon *daemon)
 {
     struct err err = ERR_INIT;
     json_t *journal = NULL;
-    bool wants = store_read_journal(daemon->store, &journal, &err) && journal &&
+    bool wants = store_read_journal(daemon->store, &journal, &err) && journal && !planner_is_relaunch(journal) &&
                  planner_journal_committed(journal, daemon->store->state);
 
     err_clear(&err);
@@ -361,8 +329,10 @@ void recover_hot(struct daemon *daemon)
     struct err err = ERR_INIT;
     json_t *journal = NULL;
 
-    if (daemon->operation)
+    if (daemon->operation) {
+        operation_answers(daemon);
         return;
+    }
     if (!store_read_journal(daemon->store, &journal, &err)) {
         daemon->stuck = alloc_copy(err.desc);
         err_clear(&err);

@@ -30,6 +30,10 @@ bool recover_wants_next(struct daemon *daemon);
  * with err: neither must be done. */
 bool recover_present(struct daemon *daemon, bool *begun, struct err *err);
 
+/* No QEMU runs, since the second one of a revert has ended, as the first was to: is a third one started in its place?
+ * The VM is ready when that is done.  Else recover_cold() is next. */
+bool recover_relaunch(struct daemon *daemon);
+
 /* Is the foreign QEMU that is there another process than the one that the journal's plan was made for?  False
  * where that is not known. */
 bool recover_is_other(const struct daemon *daemon, const json_t *journal);

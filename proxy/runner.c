@@ -382,3 +382,9 @@ bool runner_committed(const struct runner *runner)
 {
     return runner->committed;
 }
+
+const json_t *runner_steps(const struct runner *runner, size_t *at)
+{
+    *at = runner->at;
+    return runner->list;
+}

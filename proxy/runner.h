@@ -79,4 +79,7 @@ void runner_job_ended(struct runner *runner, const json_t *data, bool cancelled)
 
 bool runner_committed(const struct runner *runner);
 
+/* borrowed: the steps that it was at, those of the plan or those that take it back; *at: the one that it ended at. */
+const json_t *runner_steps(const struct runner *runner, size_t *at);
+
 #endif

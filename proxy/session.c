@@ -10,6 +10,7 @@
 #include "policy/fdnames.h"
 #include "policy/reason.h"
 #include "policy/request.h"
+#include "policy/reserved.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
 #include "proxy/frozen.h"
@@ -251,6 +252,25 @@ static bool session_destroys(struct daemon *daemon, struct slot *slot, const str
     return true;
 }
 
+/* Would the command give a name that is kept for us?  Then the slot is answered. */
+static bool session_usurps(struct slot *slot, const struct message *message)
+{
+    struct err err = ERR_INIT;
+    json_t *arguments;
+    bool usurps;
+
+    if (message->name_long || !reserved_concerned(message->command))
+        return false;
+    arguments = splice_arguments(message, 0);
+    if (!arguments && message->arguments.at) /* jansson cannot hold them: a number is too large */
+        arguments = json_stringn(message->arguments.at, message->arguments.len);
+    usurps = !reserved_check(message->command, arguments, &err);
+    json_decref(arguments);
+    if (usurps)
+        answer_error(slot, &err);
+    return usurps;
+}
+
 /* Might the guest go on with memory that is not that of its disks, here or elsewhere, or might what tells the
  * next start how far it was be lost?  Then the slot is answered. */
 static bool session_tears(struct daemon *daemon, struct slot *slot, const struct message *message)
@@ -274,7 +294,7 @@ static void session_command(struct daemon *daemon, struct slot *slot,
         operation_command(daemon, slot, message);
     } else if (!intercept_answer(daemon, slot, message) &&
                !session_conflicts(daemon, slot, message) &&
-               !session_tears(daemon, slot, message) &&
+               !session_tears(daemon, slot, message) && !session_usurps(slot, message) &&
                !session_destroys(daemon, slot, message)) {
         session_forward(daemon, slot, message);
     }

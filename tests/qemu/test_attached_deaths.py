@@ -135,8 +135,43 @@ def test_started_anew_on_what_a_revert_has_left(t):
     pair.stop()
 
 
+def test_started_anew_on_what_there_was_before_a_create(t):
+    """The overlays are of no use, and go."""
+    pair = Pair(t, ("qcow2", "raw"))
+    saved = scene.create(pair.p, "s0")
+    pair.p.serial.wait_more(3)
+    images, before = list(scene.layout(pair.p).values()), set(t.dir.glob("disk*"))
+    pair.broken("transaction", "snapshot-create", {"name": "s1"})
+    assert set(t.dir.glob("disk*")) > before, "no overlays"
+    mark = pair.anew(images)
+    harness.equal(set(t.dir.glob("disk*")), before, "images")
+    pair.lives(mark, images)
+    in_place(pair.p, saved)
+    pair.stop()
+
+
+def test_started_anew_in_a_delete(t):
+    pair = Pair(t)
+    saved = [scene.create(pair.p, name) for name in ("s0", "s1", "s2")]
+    pair.p.serial.wait_more(3)
+    images = list(scene.layout(pair.p).values())
+    pair.broken("block-commit", "snapshot-delete", {"name": "s1", "direction": "commit"})
+    mark = pair.anew(images, "-S")
+    harness.equal(scene.status(pair.p), "prelaunch", "state of a guest that nobody has started")
+    pair.p.command("cont")
+    harness.poll(lambda: pair.p.serial.boots(mark), 20, "the guest to boot")
+    pair.p.command("snapshot-delete", {"name": "s1"}, timeout=30)
+    pair.lives(mark, images)
+    for one in saved[::2]:
+        one.reload(pair.p)
+        in_place(pair.p, one)
+    pair.stop()
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test_started_anew_on_the_overlays_of_a_create,
                           test_started_anew_on_the_overlays_of_a_create_over_tcp,
                           test_started_anew_on_the_overlay_of_a_revert,
-                          test_started_anew_on_what_a_revert_has_left]))
+                          test_started_anew_on_what_a_revert_has_left,
+                          test_started_anew_on_what_there_was_before_a_create,
+                          test_started_anew_in_a_delete]))

@@ -144,6 +144,36 @@ def test_no_way_back_and_the_guest_is_not_let_go_on(t):
     usable(p, saved)
 
 
+def test_stuck_when_memory_and_disks_are_one_again(t):
+    """What is left to do is a file: nobody has to be kept from the guest for that."""
+    p, steps, saved = stepped(t)
+    before = set(t.dir.glob("*.qcow2"))
+    steps.hold("memory-load")
+    p.command("snapshot-revert", {**IN_PLACE, "job-id": "j"})
+    steps.held()
+    mark = scene.Mark(p)
+    sent = p.qmp.send("job-cancel", {"id": "j"})
+    steps.hold_next("memory-return")
+    p.qmp.reply(sent)
+    steps.held()
+    overlay = (set(t.dir.glob("*.qcow2")) - before).pop()
+    overlay.unlink()
+    overlay.mkdir()                     # which unlink() does not remove
+    steps.go()
+    harness.poll(lambda: "finished nor taken back" in p.qmp.refused(
+        "snapshot-create", {"name": "x"}).desc, 30, "it to be stuck")
+    mark.went_on()
+    for command in ("stop", "cont"):
+        p.command(command)
+    p.kill()
+    overlay.rmdir()
+    p.start()
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the recovery to end")
+    mark.went_on()
+    usable(p, saved)
+    scene.tidy(p)
+
+
 def test_attached_and_the_proxy_dies(t):
     q = vm.Qemu(t, oracle.make_disks(t.dir, ("qcow2", "raw")), style="blockdev", name="q")
     q.start()

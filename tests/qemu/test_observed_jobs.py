@@ -7,7 +7,7 @@ import sys
 
 import byhand
 import scene
-from scene import harness
+from scene import harness, qmp
 
 
 def test_a_commit_of_the_clients_own_overlay(t):
@@ -155,7 +155,7 @@ def test_a_stream_that_waits_to_be_dismissed(t):
 
 
 def test_a_stream_that_has_a_name_of_ours(t):
-    """It is a client's all the same when it stays."""
+    """It is another monitor's all the same when it stays."""
     p = byhand.machine(t)
     zero, _one = scene.row(p, "zero", "one")
     base = next(n["node-name"] for n in p.command("query-named-block-nodes", flat=True)
@@ -165,8 +165,9 @@ def test_a_stream_that_has_a_name_of_ours(t):
     def depth():
         return p.command("query-block")[0]["inserted"]["backing_file_depth"]
     before = depth()
-    p.command("block-stream", {"job-id": "qsnap-mine", "device": "d0", "base-node": base,
-                               "auto-dismiss": False})
+    with qmp.Client(f"unix:{p.state / 'qemu.bulk.sock'}") as other:
+        other.command("block-stream", {"job-id": "qsnap-mine", "device": "d0", "base-node": base,
+                                       "auto-dismiss": False})
     harness.poll(lambda: depth() < before, 10, "the stream to end")
     for _ in range(3):
         error = p.qmp.refused("snapshot-create", {"name": "two"})

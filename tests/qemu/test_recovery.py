@@ -25,6 +25,7 @@ SEED = os.environ.get("SEED", "1")
 STEPS = os.environ.get("STEPS", "3")
 # From here on the end of the first QEMU is what a revert wants, if it has not heard of it before.
 REPLACES = ("clients-hold", "stop", "check-next", "commit", "process-end")
+SWITCHED = ("process-switch", "cont", "clients-release")    # a third one may take the second one's place
 MOST = 40                               # no operation has as many steps here
 OPERATIONS = {
     "create": ("snapshot-create", {"name": "s2"}),
@@ -132,13 +133,14 @@ class Scene:
 
 def cold_content(s, last, reverted, kept=False):
     """Behind a cold start: the guest booted from where its disks were.  reverted: the turn of the
-    snapshot, where it may have gone back to; kept: it may have come back with its memory."""
+    snapshot, where it may have gone back to, with its memory as well; kept: so it may have come back itself."""
     p = s.p
-    boots = harness.poll(lambda: p.serial.boots(s.mark) or kept and p.serial.ticks(s.mark)[3:], 20,
-                         "the guest to boot")
+    boots = harness.poll(lambda: p.serial.boots(s.mark) or reverted is not None and p.serial.ticks(s.mark)[3:],
+                         20, "the guest to boot")
     if not p.serial.boots(s.mark):
         # A line that is half printed at the stop is lost between the two processes.
-        assert last + 4 <= boots[0] <= last + 5, f"turn {boots[0]} four behind {last}"
+        assert (kept and last + 4 <= boots[0] <= last + 5 or
+                reverted + 3 <= boots[0] <= reverted + 5), f"turn {boots[0]} four behind {last} or {reverted}"
         scene.check_disks(p)
         return
     near = abs(boots[-1] - last) <= 3
@@ -160,8 +162,8 @@ def ends_or_stands(p, steps, sent):
 
 
 def gap(s):
-    """Between two QEMUs: what is there of them is killed.  Whichever comes back goes on, unless the
-    second one was the VM already."""
+    """Between two QEMUs, or right behind: what is there of them is killed.  Whichever comes back goes on,
+    unless the second one was the VM already."""
     p = s.p
     since = p.serial.size()
     kill_pids(p, s.qemus())
@@ -186,7 +188,8 @@ def breaks(s, operation, step, kind):
     before_hold = p.serial.last()
     if kind == "qemu":
         # It is ended by the revert itself, or about to be.
-        if "replace" in operation and (p.qemu_pid() is None or name == "check-present"):
+        if ("replace" in operation and (p.qemu_pid() is None or name == "check-present") or
+                operation.startswith("revert") and name in SWITCHED):
             gap(s)
             return name
         if (operation.startswith("revert") and name in REPLACES) or p.qemu_pid() is None:

@@ -43,6 +43,39 @@ def test_ill_formed_names(t):
         p.command("snapshot-delete", {"name": name})
 
 
+def test_names_that_are_kept_for_operations(t):
+    """A recovery would take what has one for its own, and end or close it."""
+    p = scene.start(t)
+    extra = t.path("extra")
+    oracle.qemu_img("create", "-q", "-f", "qcow2", extra, oracle.SIZE)
+    file = {"driver": "file", "filename": str(extra)}
+    job = {"device": "d0", "job-id": "qsnap-x"}
+    for command, args in (
+            ("blockdev-add", {"driver": "qcow2", "node-name": "qsnap-9", "file": file}),
+            ("blockdev-add", {"driver": "qcow2", "node-name": "mine", "file": {**file, "node-name": "qsnap-9"}}),
+            ("blockdev-add", {"driver": "null-co", "node-name": "qsnap-9", "size": 18446744073709551615}),
+            ("block-commit", job), ("block-stream", job), ("block-commit", {"device": "d0", "filter-node-name": "qsnap-f"}),
+            ("blockdev-mirror", {**job, "target": "mine", "sync": "full"}),
+            ("drive-mirror", {"device": "d0", "target": "x", "sync": "full", "node-name": "qsnap-m"}),
+            ("blockdev-create", {"job-id": "qsnap-c", "options": {"driver": "file", "filename": "x", "size": 1}}),
+            ("blockdev-snapshot-sync", {"device": "d0", "snapshot-file": "x", "snapshot-node-name": "qsnap-9"}),
+            ("transaction", {"actions": [{"type": "blockdev-snapshot-sync", "data": {
+                "device": "d0", "snapshot-file": "x", "snapshot-node-name": "qsnap-9"}}]}),
+            ("snapshot-save", {"job-id": "qsnap-keep", "tag": "t", "vmstate": "d0", "devices": []}),
+            ("snapshot-delete", {"job-id": "qsnap-keep", "tag": "t", "devices": []}),
+            ("getfd", {"fdname": "qsnap-memory"}),
+            ("human-monitor-command", {"command-line": f"drive_add 0 if=none,file={extra},node-name=qsnap-9"})):
+        refused(p, "bad-name", command, args, "'qsnap-")
+    p.command("blockdev-add", {"driver": "qcow2", "node-name": "qsnap", "file": file})
+    p.command("snapshot-create", {"name": "s1", "memory": "none"})
+    active = p.command("query-block")[0]["inserted"]["node-name"]
+    assert active.startswith("qsnap-"), active
+    p.command("blockdev-add", {"driver": "raw", "node-name": "view", "read-only": True, "file": active})
+    for node in ("view", "qsnap"):
+        p.command("blockdev-del", {"node-name": node})
+    scene.tidy(p, extra)
+
+
 def test_unknown_and_duplicate_names(t):
     p = scene.start(t)
     p.command("snapshot-create", {"name": "s1"})

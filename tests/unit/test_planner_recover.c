@@ -1,48 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* planner_recover: what settles an operation that was interrupted while QEMU ran on. */
 #include "qmp/alloc.h"
-#include "tests/unit/planner_world.h"
+#include "tests/unit/planner_recover.h"
 
 #include "policy/overlay.h"
 #include "policy/reason.h"
 #include "policy/state.h"
-
-/* The first disk only, s1 - s2 - s3 without memory; the guest is on s1 again when `back`. */
-static struct planner_world *world_one(bool back)
-{
-    struct planner_world *world = world_make(WORLD_DRIVES, "running");
-    char request[] = "{'name': 's1', 'memory': 'none'}";
-
-    json_array_remove(world->vm, 1);
-    world_graph(world);
-    world_args(world, "-drive file=/i/a.qcow2,if=virtio,id=d0,format=qcow2");
-    for (; request[11] <= '3'; request[11]++)
-        world_do(world, planner_create, request);
-    if (back)
-        world_do(world, planner_revert, "{'name': 's1', 'discard': true}");
-    return world;
-}
-
-/* new: the plan that settles it; well-formed, and the same when it is made again. */
-static json_t *recover(struct planner_world *world, const json_t *plan, bool committed)
-{
-    json_t *journal = json_pack("{s:O, s:b}", "plan", plan, "committed", committed);
-    struct err err = ERR_INIT;
-    json_t *recovery = planner_recover(&world->w, world->state, journal, &err);
-    json_t *again = planner_recover(&world->w, world->state, journal, &err);
-
-    assert_non_null(recovery);
-    assert_json(again, recovery);
-    assert_true(json_is_true(json_object_get(recovery, "forward-only")));
-    json_decref(again);
-    json_decref(journal);
-    return recovery;
-}
-
-static const json_t *record_of(const json_t *plan, const char *step)
-{
-    return json_object_get(json_object_get(plan_step(plan, step, 0), "args"), "state");
-}
 
 /* The record is the one that the mark has left: on the disk before anything moves. */
 static void marked(struct planner_world *world, const json_t *plan)
@@ -111,7 +74,7 @@ static void record_follows_what_has_moved(void **state)
     json_array_remove(json_object_get(json_array_get(world->vm, 0), "chain"), 2);
     world_graph(world);
     recovery = recover(world, plan, false);
-    assert_steps(recovery, "header-check state-write files-remove?");
+    assert_steps(recovery, "header-check file-sync state-write files-remove?");
     assert_json(record_of(recovery, "state-write"), record_of(plan, "state-write"));
     assert_json_is(json_object_get(json_object_get(plan_step(recovery, "files-remove", 0), "args"),
                                    "files"), "['/i/a.vm-3.qcow2']");
@@ -176,7 +139,7 @@ static void branch_is_closed_from_the_top_down(void **state)
         json_decref(recovery);
         world_header(world, "L4", "L2");          /* the stream had ended */
         recovery = recover(world, plan, false);
-        assert_steps(recovery, "blockdev-del? blockdev-del? header-check state-write files-remove?");
+        assert_steps(recovery, "blockdev-del? blockdev-del? header-check file-sync state-write files-remove?");
         assert_json(record_of(recovery, "state-write"), record_of(plan, "state-write"));
         assert_json_is(json_object_get(json_object_get(plan_step(recovery, "files-remove", 0),
                                                        "args"), "files"), "['/i/a.vm-3.qcow2']");
@@ -248,73 +211,6 @@ static void what_is_decided_is_finished(void **state)
     world_free(world);
 }
 
-/* The overlays are there and none is in use: all is taken back. */
-static void create_that_has_not_moved_the_disks_is_taken_back(void **state)
-{
-    struct planner_world *world = world_one(false);
-    json_t *plan = world_plan(world, planner_create, "{'name': 's4'}"), *recovery;
-
-    (void)state;
-    json_array_append_new(world->vm, json_text("{'chain': [{'node': 'qsnap-6', 'drv': 'qcow2',"
-                                               " 'file': '/i/a.vm-6.qcow2'}]}"));
-    world_graph(world);
-    world_status_set(world, "paused");
-    recovery = recover(world, plan, false);
-    assert_steps(recovery, "migrate-cancel? cont blockdev-del file-remove closefd? "
-                           "migrate-parameters-restore file-remove");
-    json_decref(recovery);
-    json_decref(plan);
-    world_free(world);
-}
-
-/* The guest writes to the overlay: it stays, on record, without the snapshot. */
-static void overlay_that_the_guest_is_on_is_adopted(void **state)
-{
-    struct planner_world *world = world_one(false);
-    json_t *plan = world_plan(world, planner_create, "{'name': 's4'}"), *recovery;
-    const json_t *record;
-
-    (void)state;
-    json_array_insert_new(json_object_get(json_array_get(world->vm, 0), "chain"), 0,
-                          json_text("{'node': 'qsnap-6', 'drv': 'qcow2',"
-                                    " 'file': '/i/a.vm-6.qcow2'}"));
-    world_graph(world);
-    recovery = recover(world, plan, false);
-    record = record_of(recovery, "state-write");
-    assert_null(state_snapshot(record, "s4"));
-    assert_string_equal(state_str(record, "current"), "s3");
-    assert_string_equal(state_str(state_disk(record, "drive:d0"), "active"), "L6");
-    json_decref(recovery);
-    json_decref(plan);
-    world_free(world);
-}
-
-/* A create that is being taken back: one disk has gone back already. */
-static void disk_that_has_gone_back_is_recorded_so(void **state)
-{
-    struct planner_world *world = world_make(WORLD_DRIVES, "paused");
-    json_t *plan = world_plan(world, planner_create, "{'name': 's1', 'memory': 'none'}"), *recovery;
-    const json_t *record, *base;
-
-    (void)state;
-    json_array_insert_new(json_object_get(json_array_get(world->vm, 1), "chain"), 0,
-                          json_text("{'node': 'qsnap-5', 'drv': 'qcow2',"
-                                    " 'file': '/i/b.vm-5.qcow2'}"));
-    world_graph(world);
-    recovery = recover(world, plan, false);
-    record = record_of(recovery, "state-write");
-    base = state_layer(record, "L2");
-    assert_string_equal(state_str(state_disk(record, "drive:d0"), "active"), "L2");
-    assert_string_equal(state_str(state_disk(record, "drive:d1"), "active"), "L5");
-    assert_null(state_layer(record, "L3"));
-    assert_null(json_object_get(base, "print"));
-    assert_json_is(json_object_get(json_object_get(plan_step(recovery, "files-remove", 0), "args"),
-                                   "files"), "['/i/a.vm-3.qcow2']");
-    json_decref(recovery);
-    json_decref(plan);
-    world_free(world);
-}
-
 /* The journal has to be readable: of what others left only as much is merged as its records may hold. */
 static void journal_of_many_merges_stays_small(void **state)
 {
@@ -354,9 +250,6 @@ int main(void)
         cmocka_unit_test(delete_that_was_interrupted_can_be_done_again),
         cmocka_unit_test(copy_that_was_left_is_passed_over_later),
         cmocka_unit_test(what_is_decided_is_finished),
-        cmocka_unit_test(create_that_has_not_moved_the_disks_is_taken_back),
-        cmocka_unit_test(overlay_that_the_guest_is_on_is_adopted),
-        cmocka_unit_test(disk_that_has_gone_back_is_recorded_so),
         cmocka_unit_test(journal_of_many_merges_stays_small),
     };
 
