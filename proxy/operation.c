@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/disks.h"
 #include "policy/info.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
@@ -11,6 +12,7 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
+#include "proxy/deeds_internal.h"
 #include "proxy/log.h"
 #include "proxy/observer.h"
 #include "proxy/operation_internal.h"
@@ -117,12 +119,28 @@ void operation_announce(struct operation *op, const char *kind)
                                strcmp(state_str(op->plan, "method"), "in-place") != 0));
 }
 
+/* Who listens on a foreign QEMU's monitor may be somebody who has started it, or stands before it. */
+static bool operation_is_qemu(const struct operation *op, long pid)
+{
+    struct world world = { .files = op->world.files, .open = deed_open_files(pid) };
+    const struct graph *graph = op->world.graph;
+    bool any = false;
+
+    for (size_t i = 0; world.open && graph && i < graph->n_disks; i++)
+        any = any || (graph->disks[i].n_chain > 0 && world_file(&world, graph->disks[i].chain[0].file) &&
+                      disks_is_open(&world, graph->disks[i].chain[0].file));
+    json_decref(world.open);
+    return any;
+}
+
 void operation_note_process(struct operation *op)
 {
     unsigned long long start;
     long pid;
 
     vm_who(op->daemon->vm, &pid, &start);
+    if (!op->daemon->args && !operation_is_qemu(op, pid))
+        pid = 0;
     json_object_set_new(op->plan, "pid", json_integer(pid));
     json_object_set_new(op->plan, "start", json_integer((json_int_t)start));
     if (plan_has_step(op->plan, "process-start"))

@@ -34,8 +34,8 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err);
  * The VM is ready when that is done.  Else recover_cold() is next. */
 bool recover_relaunch(struct daemon *daemon);
 
-/* Is the foreign QEMU that is there another process than the one that the journal's plan was made for?  False
- * where that is not known. */
+/* Has the foreign QEMU ended that the journal's plan was made for?  Then the one that is there is another one.
+ * False where that is not known. */
 bool recover_is_other(const struct daemon *daemon, const json_t *journal);
 
 /* QEMU was found running and answers. */
