@@ -165,15 +165,29 @@ bool operation_tears(const struct operation *op)
     return in_place_tears(steps, at);
 }
 
+static unsigned long operation_serial(void)
+{
+    static unsigned long count;
+
+    return ++count;
+}
+
+void operation_renew(struct operation *op)
+{
+    op->serial = operation_serial();
+    op->deed_done = NULL;
+    op->step = NULL;
+    event_del(op->deed_timer);
+}
+
 static struct operation *operation_new(struct daemon *daemon, const char *kind, json_t *request)
 {
     struct operation *op = calloc(1, sizeof(*op));
-    static unsigned long count;
 
     if (!op)
         abort();
     op->daemon = daemon;
-    op->serial = ++count;
+    op->serial = operation_serial();
     op->kind = strdup(kind);
     op->request = json_incref(request);
     op->start = event_new(daemon->base, -1, 0, operation_start_cb, op);
