@@ -55,7 +55,7 @@ struct world {
     int version[2];                 /* major, minor */
     enum world_next next;           /* for a recovery */
     bool other;                     /* the same: it is not the QEMU that the interrupted plan worked on */
-    bool gone;                      /* the same: no QEMU is there, what was kept of it comes back */
+    bool gone;                      /* the same: no QEMU is there: what was kept of it comes back, or what was to follow */
     long long now;                  /* microseconds since 1970 */
     json_int_t converge_ms;         /* how long a merge may fail to catch up with the guest */
     json_t *devices;                /* id -> true, of the devices that have one; NULL: not known */

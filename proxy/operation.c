@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/disks.h"
 #include "policy/info.h"
 #include "policy/plan.h"
 #include "policy/planner.h"
@@ -11,6 +12,7 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
+#include "proxy/deeds_internal.h"
 #include "proxy/log.h"
 #include "proxy/observer.h"
 #include "proxy/operation_internal.h"
@@ -118,12 +120,28 @@ void operation_announce(struct operation *op, const char *kind)
                                strcmp(state_str(op->plan, "method"), "in-place") != 0));
 }
 
+/* Who listens on a foreign QEMU's monitor may be somebody who has started it, or stands before it. */
+static bool operation_is_qemu(const struct operation *op, long pid)
+{
+    struct world world = { .files = op->world.files, .open = deed_open_files(pid) };
+    const struct graph *graph = op->world.graph;
+    bool any = false;
+
+    for (size_t i = 0; world.open && graph && i < graph->n_disks; i++)
+        any = any || (graph->disks[i].n_chain > 0 && world_file(&world, graph->disks[i].chain[0].file) &&
+                      disks_is_open(&world, graph->disks[i].chain[0].file));
+    json_decref(world.open);
+    return any;
+}
+
 void operation_note_process(struct operation *op)
 {
     unsigned long long start;
     long pid;
 
     vm_who(op->daemon->vm, &pid, &start);
+    if (!op->daemon->args && !operation_is_qemu(op, pid))
+        pid = 0;
     json_object_set_new(op->plan, "pid", json_integer(pid));
     json_object_set_new(op->plan, "start", json_integer((json_int_t)start));
     if (plan_has_step(op->plan, "process-start"))
@@ -148,13 +166,27 @@ bool operation_tears(const struct operation *op)
     return in_place_tears(steps, at);
 }
 
+static unsigned long operation_serial(void)
+{
+    static unsigned long count;
+
+    return ++count;
+}
+
+void operation_renew(struct operation *op)
+{
+    op->serial = operation_serial();
+    op->deed_done = NULL;
+    op->step = NULL;
+    event_del(op->deed_timer);
+}
+
 static struct operation *operation_new(struct daemon *daemon, const char *kind, json_t *request)
 {
     struct operation *op = alloc_zeroed(1, sizeof(*op));
-    static unsigned long count;
 
     op->daemon = daemon;
-    op->serial = ++count;
+    op->serial = operation_serial();
     op->kind = alloc_copy(kind);
     op->request = json_incref(request);
     op->start = event_new(daemon->base, -1, 0, operation_start_cb, op);

@@ -24,7 +24,7 @@ enum operation_stage {
 
 struct operation {
     struct daemon *daemon;
-    unsigned long serial;       /* of all operations of this process */
+    unsigned long serial;       /* of all operations of this process; a new one when it begins anew */
     char *kind;                 /* the command's name */
     json_t *request;
     struct slot *slot;          /* to be answered, or NULL */
@@ -87,6 +87,8 @@ void operation_release_clients(struct operation *op);
 /* Starts a deed of the runner's (struct runner_env.deed). */
 void operation_deed(void *arg, struct runner *runner, const json_t *step, runner_deed_cb *done);
 
+/* What is under way for the operation finds nobody when it is done. */
+void operation_renew(struct operation *op);
 /* The QEMU that the plan works on is lost: does the operation go on with another one? */
 bool operation_relaunch(struct operation *op);
 /* It does not: its end.  When the second QEMU is lost as well there is nothing left to wait for.  Clears err. */

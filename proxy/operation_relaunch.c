@@ -50,6 +50,7 @@ static bool relaunch_begin(struct operation *op)
     json_decref(op->journal);
     op->journal = journal;
     op->waits_for_end = false;
+    operation_renew(op);
     op->daemon->found_next = WORLD_NEXT_NONE;
     vm_make_room(op->daemon->vm);
     operation_enter(op, STAGE_RECOVER);
@@ -63,6 +64,7 @@ bool operation_relaunch(struct operation *op)
     if (!vm_main(op->daemon->vm))
         return relaunch_begin(op);
     op->waits_for_end = true;
+    operation_renew(op);
     runner_free(op->runner);
     op->runner = NULL;
     return true;

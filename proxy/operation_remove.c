@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The deeds that unlink files: before the worker does it, it is asked what QEMU has open (in_use.h), however the
- * step came into the plan.  A foreign QEMU that does not answer keeps the files where they are; our own has ended
- * then, or its process says.
+ * step came into the plan.  A foreign QEMU that does not answer keeps the files where they are; of our own the process
+ * tells, and what it has locked, if a command of a client keeps it busy.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +14,9 @@
 #include "proxy/jobs.h"
 #include "proxy/operation_internal.h"
 
-/* As long as a step of a plan may stay unanswered. */
+/* As long as a step of a plan may stay unanswered; and how long our own is waited for, whose process tells as much. */
 #define REMOVE_TIMEOUT_S 30
+#define REMOVE_OWN_S 1
 
 struct remove {
     struct daemon *daemon;
@@ -136,23 +137,22 @@ static void remove_alone_cb(evutil_socket_t fd, short what, void *arg)
     remove_free(arg);
 }
 
+/* What it answers later finds nobody. */
 static void remove_timeout_cb(evutil_socket_t fd, short what, void *arg)
 {
     struct remove *remove = arg;
-    struct err err = ERR_INIT;
 
     (void)fd;
     (void)what;
-    err_set(&err, REASON_TIMEOUT, "QEMU did not say within %d s which images it has open", REMOVE_TIMEOUT_S);
-    remove_fail(remove, &err);
+    remove_without(remove);
     remove->over = true;
 }
 
 void operation_remove(struct operation *op)
 {
     struct remove *remove = calloc(1, sizeof(*remove));
-    struct timeval limit = { .tv_sec = REMOVE_TIMEOUT_S }, now = { 0 };
     struct daemon *daemon = op->daemon;
+    struct timeval limit = { .tv_sec = daemon->args ? REMOVE_OWN_S : REMOVE_TIMEOUT_S }, now = { 0 };
     struct link *link = vm_main(daemon->vm);
     unsigned long long start;
     bool asked;

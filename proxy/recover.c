@@ -16,6 +16,7 @@
 #include "proxy/in_use.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
+#include "proxy/process.h"
 #include "proxy/recover_internal.h"
 #include "qmp/alloc.h"
 
@@ -316,12 +317,9 @@ bool recover_is_other(const struct daemon *daemon, const json_t *journal)
     const json_t *plan = json_object_get(journal, "plan");
     json_int_t was = json_integer_value(json_object_get(plan, "pid"));
     json_int_t began = json_integer_value(json_object_get(plan, "start"));
-    unsigned long long start;
-    long pid;
 
-    vm_who(daemon->vm, &pid, &start);
-    return !daemon->args && was && began && pid && start &&
-           (was != pid || began != (json_int_t)start);
+    return !daemon->args && was && began &&
+           process_read_start_time((pid_t)was) != (unsigned long long)began;
 }
 
 void recover_hot(struct daemon *daemon)

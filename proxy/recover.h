@@ -10,9 +10,15 @@
  * Of a revert by replace that ended QEMU and has not got a second one, the memory was kept: the guest
  * comes back as it stopped, if that is whole.
  *
+ * Of a revert past its commit point whose QEMUs have both ended, the snapshot's memory is loaded once more, if nobody
+ * has written to its overlays.
+ *
  * Hot (QEMU runs): QEMU's graph decides.  A plan is made (policy/planner_recover.c) and carried out
  * as an operation: the guest goes on if the operation had stopped it, a create keeps its overlays or
  * drops them, a delete stays marked, a revert is taken back or, behind its commit point, finished.
+ *
+ * A foreign QEMU may be another one than the operation's: see policy/planner_recover_other.c.  Files that any
+ * QEMU has open stay in each case (in_use.h).
  */
 #ifndef PROXY_RECOVER_H
 #define PROXY_RECOVER_H
@@ -34,8 +40,8 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err);
  * The VM is ready when that is done.  Else recover_cold() is next. */
 bool recover_relaunch(struct daemon *daemon);
 
-/* Is the foreign QEMU that is there another process than the one that the journal's plan was made for?  False
- * where that is not known. */
+/* Has the foreign QEMU ended that the journal's plan was made for?  Then the one that is there is another one.
+ * False where that is not known. */
 bool recover_is_other(const struct daemon *daemon, const json_t *journal);
 
 /* QEMU was found running and answers. */

@@ -4,6 +4,7 @@
 it anew, on whichever images.  What that QEMU has open is never removed, and it is not taken for the one before."""
 
 import os
+import subprocess
 import sys
 
 import hostile
@@ -21,7 +22,7 @@ class Pair:
         self.q = self.qemu(self.disks)
         self.address = self.listening()
         self.p = vm.Attached(t, self.address, options=["--log-level", "debug"])
-        self.p.serial, self.p.qemu_pid = self.q.serial, lambda: self.q.process.pid
+        self.p.serial, self.p.qemu_pid = self.q.serial, lambda: self.q.process and self.q.process.pid
         self.front()
         self.p.serial.wait_tick(4)
 
@@ -168,10 +169,66 @@ def test_started_anew_in_a_delete(t):
     pair.stop()
 
 
+STANDS_BEFORE = """
+import socket, sys, threading
+def pump(a, b):
+    while data := a.recv(65536):
+        b.sendall(data)
+    b.shutdown(socket.SHUT_WR)
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+print(flush=True)
+while True:
+    near, far = server.accept()[0], socket.socket(socket.AF_UNIX)
+    far.connect(sys.argv[2])
+    for pair in ((near, far), (far, near)):
+        threading.Thread(target=pump, args=pair, daemon=True).start()
+"""
+
+
+def stand_before(pair):
+    """A program between the proxy and QEMU, ended at the end of the test."""
+    path = pair.t.path("between.sock")
+    path.unlink(missing_ok=True)
+    between = subprocess.Popen([sys.executable, "-c", STANDS_BEFORE, path, pair.q.address.removeprefix("unix:")],
+                               stdout=subprocess.PIPE)
+    pair.t.cleanup(lambda: (between.kill(), between.wait(), between.stdout.close()))
+    between.stdout.readline()
+    return between
+
+
+def test_who_listens_is_not_qemu(t):
+    """It is another one when the next proxy comes: QEMU is the same, and the revert is taken back in it."""
+    pair = Pair(t)
+    pair.p.kill()
+    pair.steps.go()
+    between = stand_before(pair)
+    pair.p.foreign = f"unix:{t.path('between.sock')}"
+    pair.front()
+    saved = scene.create(pair.p, "s1")
+    pair.p.serial.wait_more(3)
+    mark = scene.Mark(pair.p)
+    pair.steps.hold("drive-switch")
+    pair.p.qmp.send("snapshot-revert", IN_PLACE)
+    pair.steps.held()
+    pair.p.kill()
+    pair.steps.go()
+    between.kill()
+    between.wait()
+    stand_before(pair)
+    pair.front()
+    harness.poll(lambda: not (pair.p.state / "journal.json").exists(), 20, "the recovery to end")
+    mark.went_on()
+    scene.check_disks(pair.p)
+    in_place(pair.p, saved)
+    pair.stop()
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test_started_anew_on_the_overlays_of_a_create,
                           test_started_anew_on_the_overlays_of_a_create_over_tcp,
                           test_started_anew_on_the_overlay_of_a_revert,
                           test_started_anew_on_what_a_revert_has_left,
                           test_started_anew_on_what_there_was_before_a_create,
-                          test_started_anew_in_a_delete]))
+                          test_started_anew_in_a_delete, test_who_listens_is_not_qemu]))

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The proxy, or all of it, is killed behind the commit point: what is on record already stays as it is, and
-whether the guest runs is for those to say who have stopped it since."""
+"""The proxy, or all of it, is killed, and others do something before it is started again: what is on record already
+stays as it is, whether the guest runs is for those to say who have stopped it since, and what somebody has opened
+is not removed."""
 
 import sys
 
 import hostile
 import scene
-from scene import harness, qmp
+from scene import harness, oracle, qmp, vm
 from test_inplace import IN_PLACE
 from test_recovery import kill_pids, pids_of
 
@@ -107,10 +108,35 @@ def test_a_guest_that_an_operation_has_stopped_goes_on(t):
     p.stop()
 
 
+def test_an_overlay_that_somebody_runs_on_is_left_to_him(t):
+    """All of it was killed before the commit point, and a QEMU was started by hand on what was to go."""
+    p, steps, _saved = begun(t)
+    before = set(t.dir.glob("disk*"))
+    steps.hold("check-disks")
+    p.qmp.send("snapshot-revert", {"name": "s1", "discard": True, "method": "respawn"})
+    steps.held()
+    p.kill()
+    steps.go()
+    kill_pids(p, pids_of(t, p))
+    overlays = sorted(set(t.dir.glob("disk*")) - before)
+    harness.equal(len(overlays), 2, "overlays")
+    q = vm.Qemu(t, [oracle.Disk(path, "qcow2", f"d{i}") for i, path in enumerate(overlays)], name="by-hand")
+    q.start()
+    p.start()
+    p.serial.wait_more(4)
+    scene.check_disks(p)
+    for path in overlays:
+        assert path.exists(), f"{path} was removed"
+    q.serial.wait_tick(4)
+    q.stop()
+    scene.tidy(p, *overlays, leaks=True)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test_a_record_is_not_replaced_by_that_of_the_journal,
                           test_a_guest_stopped_behind_a_create_stays_so,
                           test_a_guest_stopped_behind_a_create_without_memory_stays_so,
                           test_a_guest_stopped_behind_a_revert_stays_so,
                           test_a_guest_stopped_behind_a_revert_in_place_stays_so,
-                          test_a_guest_that_an_operation_has_stopped_goes_on]))
+                          test_a_guest_that_an_operation_has_stopped_goes_on,
+                          test_an_overlay_that_somebody_runs_on_is_left_to_him]))
