@@ -191,13 +191,14 @@ static void launch_next_ready_cb(void *arg, bool ok, struct err *err)
 /* An earlier proxy's QEMU, or the second one of a revert that was past its commit point. */
 static bool launch_find(struct daemon *daemon, bool *found, struct err *err)
 {
+    bool next = false;
+
     if (!vm_adopt(daemon->vm, found, err))
         return false;
     if ((*found || recover_wants_next(daemon)) &&
-        !vm_adopt_next(daemon->vm, &daemon->found_next, *found ? NULL : launch_next_ready_cb, daemon,
-                       err))
+        !vm_adopt_next(daemon->vm, &next, *found ? NULL : launch_next_ready_cb, daemon, err))
         return false;
-    *found = *found || daemon->found_next == WORLD_NEXT_ALIVE;
+    *found = *found || next;
     if (!*found)
         vm_end_stale_next(daemon->vm);
     return true;

@@ -310,9 +310,21 @@ static bool recover_is_first(const struct daemon *daemon, const json_t *journal)
 {
     const json_t *plan = json_object_get(journal, "plan");
     json_int_t pid = json_integer_value(json_object_get(plan, "pid"));
+    json_int_t start = json_integer_value(json_object_get(plan, "start"));
     const char *method = state_str(plan, "method");
+    unsigned long long start_now;
+    long pid_now;
 
-    return method && strcmp(method, "respawn") == 0 && pid != 0 && pid == vm_pid(daemon->vm);
+    vm_who(daemon->vm, &pid_now, &start_now);
+    return method && strcmp(method, "respawn") == 0 && pid != 0 && pid == pid_now &&
+           start == (json_int_t)start_now;
+}
+
+enum world_next recover_next(const struct daemon *daemon, const json_t *journal)
+{
+    return vm_next(daemon->vm)                  ? WORLD_NEXT_ALIVE
+           : recover_is_first(daemon, journal) ? WORLD_NEXT_GONE
+                                               : WORLD_NEXT_NONE;
 }
 
 bool recover_is_other(const struct daemon *daemon, const json_t *journal)
@@ -342,8 +354,6 @@ void recover_hot(struct daemon *daemon)
         free(daemon->stuck); /* one more try */
         daemon->stuck = NULL;
         daemon->torn = false;
-        if (daemon->found_next == WORLD_NEXT_NONE && recover_is_first(daemon, journal))
-            daemon->found_next = WORLD_NEXT_GONE;
         operation_recover(daemon, journal);
     }
     json_decref(journal);

@@ -17,6 +17,7 @@
 #ifndef PROXY_RECOVER_H
 #define PROXY_RECOVER_H
 
+#include "policy/world.h"
 #include "proxy/daemon.h"
 
 /* Before QEMU is started: settles what the journal says. */
@@ -33,6 +34,9 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err);
 /* Is the foreign QEMU that is there another process than the one that the journal's plan was made for?  False
  * where that is not known. */
 bool recover_is_other(const struct daemon *daemon, const json_t *journal);
+
+/* Which second QEMU has the operation of that journal, as things are now? */
+enum world_next recover_next(const struct daemon *daemon, const json_t *journal);
 
 /* QEMU was found running and answers. */
 void recover_hot(struct daemon *daemon);

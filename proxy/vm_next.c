@@ -60,23 +60,24 @@ static pid_t vm_next_pid(struct vm *vm)
     return pid;
 }
 
-bool vm_adopt_next(struct vm *vm, enum world_next *found, vm_done_cb *ready, void *arg,
-                   struct err *err)
+bool vm_adopt_next(struct vm *vm, bool *found, vm_done_cb *ready, void *arg, struct err *err)
 {
     pid_t pid = vm_next_pid(vm);
 
     /* The proxy may have died between making it main and forgetting that it was next. */
-    *found = WORLD_NEXT_NONE;
+    *found = false;
     if (pid == 0 || pid == vm_pid(vm)) {
         store_forget_next(vm->store);
         return true;
     }
     vm->next = instance_adopt(vm, true, err);
-    *found = vm->next ? WORLD_NEXT_ALIVE : WORLD_NEXT_GONE;
+    *found = vm->next != NULL;
     if (vm->next) {
         vm->done = ready;
         vm->done_arg = arg;
-    } else if (err->set && strcmp(err->reason, REASON_QEMU_FAILED) != 0) {
+    } else if (!err->set) {
+        store_forget_next(vm->store);
+    } else if (strcmp(err->reason, REASON_QEMU_FAILED) != 0) {
         log_warn("%s", err->desc);
         err_clear(err);
     }

@@ -3,11 +3,15 @@
 """The proxy, or all of it, is killed behind the commit point: what is on record already stays as it is, and
 whether the guest runs is for those to say who have stopped it since."""
 
+import json
+import os
+import signal
 import sys
 
+import faulty
 import hostile
 import scene
-from scene import harness, qmp
+from scene import harness, qmp, vm
 from test_inplace import IN_PLACE
 from test_recovery import kill_pids, pids_of
 
@@ -107,10 +111,46 @@ def test_a_guest_that_an_operation_has_stopped_goes_on(t):
     p.stop()
 
 
+def test_a_second_qemu_that_has_ended_is_forgotten_with_its_revert(t):
+    """The next operation that is interrupted behind its commit point is finished, not taken back."""
+    p, steps, _saved = begun(t, "stream")
+    steps.hold("settings-carry")
+    p.qmp.send("snapshot-revert", {"name": "s1", "discard": True})
+    steps.held()
+    second = json.loads((p.state / "process.next.json").read_text())["pid"]
+    p.kill()
+    steps.go()
+    os.kill(second, signal.SIGKILL)
+    harness.poll(lambda: vm.ended(second), 10, "the second QEMU to be gone")
+    faults = faulty.Faults(t)
+    p.start(env=faults.env)
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the recovery to end")
+    assert not (p.state / "process.next.json").exists(), "a QEMU that has ended is on record"
+    faults.rules(("fail", faulty.ENOSPC, "sync", ".state.json.tmp"))
+    error = p.qmp.refused("snapshot-revert", {"name": "s1", "discard": True}, timeout=30)
+    harness.equal(error.reason, "stuck", error.desc)
+    faults.mend()
+    # A client that leaves a descriptor behind: the connection to QEMU is made anew, which tries again.
+    reading, writing = os.pipe()
+    p.qmp.command("add-fd", {"fdset-id": 7}, fds=[reading])
+    os.close(reading)
+    os.close(writing)
+    p._close_clients()
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the recovery to end")
+    p.qmp = p.client()
+    record = scene.state(p)
+    harness.equal(sorted(record["layers"][disk["active"]]["real"] for disk in record["disks"].values()),
+                  sorted(path for path, _driver in scene.layout(p).values()), "active layers on record")
+    p.serial.wait_more(4)
+    scene.check_disks(p)
+    scene.tidy(p)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test_a_record_is_not_replaced_by_that_of_the_journal,
                           test_a_guest_stopped_behind_a_create_stays_so,
                           test_a_guest_stopped_behind_a_create_without_memory_stays_so,
                           test_a_guest_stopped_behind_a_revert_stays_so,
                           test_a_guest_stopped_behind_a_revert_in_place_stays_so,
-                          test_a_guest_that_an_operation_has_stopped_goes_on]))
+                          test_a_guest_that_an_operation_has_stopped_goes_on,
+                          test_a_second_qemu_that_has_ended_is_forgotten_with_its_revert]))
