@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The QEMUs of an earlier proxy are found again, or ended. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/reason.h"
+#include "proxy/log.h"
+#include "proxy/sock.h"
+#include "proxy/vm_internal.h"
+
+/* new: the process that process.json (or process.next.json) names, connected to; NULL without an error
+ * when none lives. */
+static struct instance *instance_adopt(struct vm *vm, bool next, struct err *err)
+{
+    struct instance *instance = instance_new(vm, next ? STORE_SOCKET_NEXT : STORE_SOCKET);
+    json_t *record;
+    int fd;
+
+    if (!store_read_process(vm->store, next, &record, err)) {
+        free(instance);
+        return NULL;
+    }
+    instance->process =
+        process_adopt(vm->base, (pid_t)json_integer_value(json_object_get(record, "pid")),
+                      (unsigned long long)json_integer_value(json_object_get(record, "start")),
+                      instance_exited, instance, err);
+    if (instance->process && !next && !json_equal(json_object_get(record, "argv"), vm->user_argv))
+        err_set(err, REASON_WRONG_STATE, "This VM's QEMU (pid %ld) is running with another command "
+                "line: end it first, or start the proxy with that command line",
+                (long)process_pid(instance->process));
+    json_decref(record);
+    fd = instance->process && !err->set
+             ? sock_connect_at(vm->store->dirfd, instance->socket, err) : -1;
+    if (fd < 0 && err->set && next && instance->process) {
+        /* The proxy died in vm_switch(), between the rename and what it wrote afterwards. */
+        err_clear(err);
+        instance->socket = STORE_SOCKET;
+        fd = sock_connect_at(vm->store->dirfd, instance->socket, err);
+    }
+    if (fd < 0) {
+        /* It has closed its monitor: it is ending, and soon there is none. */
+        if (instance->process && err->reason && strcmp(err->reason, REASON_FILE_UNUSABLE) == 0 &&
+            process_wait_end(instance->process))
+            err_clear(err);
+        instance_free(instance);
+        return NULL;
+    }
+    instance->link = link_new(vm->base, fd, &instance_ops, instance);
+    return instance;
+}
+
+bool vm_adopt(struct vm *vm, bool *found, struct err *err)
+{
+    vm->main = instance_adopt(vm, false, err);
+    *found = vm->main != NULL;
+    return !err->set;
+}
+
+/* The pid on record, 0 when there is none. */
+static pid_t vm_next_pid(struct vm *vm)
+{
+    struct err err = ERR_INIT;
+    json_t *record = NULL;
+    pid_t pid = 0;
+
+    if (store_read_process(vm->store, true, &record, &err) && record)
+        pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
+    err_clear(&err);
+    json_decref(record);
+    return pid;
+}
+
+bool vm_adopt_next(struct vm *vm, bool *found, vm_done_cb *ready, void *arg, struct err *err)
+{
+    pid_t pid = vm_next_pid(vm);
+
+    /* The proxy may have died between making it main and forgetting that it was next. */
+    *found = false;
+    if (pid == 0 || pid == vm_pid(vm)) {
+        store_forget_next(vm->store);
+        return true;
+    }
+    vm->next = instance_adopt(vm, true, err);
+    *found = vm->next != NULL;
+    if (vm->next) {
+        vm->done = ready;
+        vm->done_arg = arg;
+    } else if (!err->set) {
+        store_forget_next(vm->store);
+    } else if (strcmp(err->reason, REASON_QEMU_FAILED) != 0) {
+        log_warn("%s", err->desc);
+        err_clear(err);
+    }
+    return !err->set;
+}
+
+void vm_end_stale_next(struct vm *vm)
+{
+    struct err err = ERR_INIT;
+    json_t *record = NULL;
+
+    if (store_read_process(vm->store, true, &record, &err) && record)
+        process_end_stale((pid_t)json_integer_value(json_object_get(record, "pid")),
+                          (unsigned long long)json_integer_value(json_object_get(record, "start")));
+    json_decref(record);
+    err_clear(&err);
+}
