@@ -217,7 +217,7 @@ static bool instance_record(const struct instance *instance, const struct proces
 
     return strcmp(instance->socket, STORE_SOCKET) == 0
                ? store_write_process(vm->store, pid, start, vm->user_argv, err)
-               : store_write_next(vm->store, pid, start, err);
+               : store_write_next(vm->store, pid, start, vm->user_argv, err);
 }
 
 /* new: a process on those listening sockets, that is on record and runs. */

@@ -2,17 +2,18 @@
 /* The QEMUs of an earlier proxy are found again, or ended. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "policy/reason.h"
 #include "proxy/log.h"
 #include "proxy/sock.h"
 #include "proxy/vm_internal.h"
 
-/* new: the process that process.json (or process.next.json) names, connected to; NULL without an error
- * when none lives. */
-static struct instance *instance_adopt(struct vm *vm, bool next, struct err *err)
+/* new: the process that process.json (or process.next.json) names, connected to by that socket; NULL without
+ * an error when none lives. */
+static struct instance *instance_adopt(struct vm *vm, bool next, const char *socket, struct err *err)
 {
-    struct instance *instance = instance_new(vm, next ? STORE_SOCKET_NEXT : STORE_SOCKET);
+    struct instance *instance = instance_new(vm, socket);
     json_t *record;
     int fd;
 
@@ -31,12 +32,6 @@ static struct instance *instance_adopt(struct vm *vm, bool next, struct err *err
     json_decref(record);
     fd = instance->process && !err->set
              ? sock_connect_at(vm->store->dirfd, instance->socket, err) : -1;
-    if (fd < 0 && err->set && next && instance->process) {
-        /* The proxy died in vm_switch(), between the rename and what it wrote afterwards. */
-        err_clear(err);
-        instance->socket = STORE_SOCKET;
-        fd = sock_connect_at(vm->store->dirfd, instance->socket, err);
-    }
     if (fd < 0) {
         /* It has closed its monitor: it is ending, and soon there is none. */
         if (instance->process && err->reason && strcmp(err->reason, REASON_FILE_UNUSABLE) == 0 &&
@@ -49,9 +44,29 @@ static struct instance *instance_adopt(struct vm *vm, bool next, struct err *err
     return instance;
 }
 
+/* A second QEMU that main's socket leads to has taken over: the proxy died in vm_take_names(), or could not write
+ * there. */
+static void vm_adopt_switched(struct vm *vm, struct err *err)
+{
+    struct err nobody = ERR_INIT;
+    int fd = sock_connect_at(vm->store->dirfd, STORE_SOCKET, &nobody);
+
+    err_clear(&nobody);
+    if (fd < 0)
+        return;
+    close(fd);
+    vm->main = instance_adopt(vm, true, STORE_SOCKET, err);
+    if (vm->main)
+        vm_take_names(vm);
+}
+
 bool vm_adopt(struct vm *vm, bool *found, struct err *err)
 {
-    vm->main = instance_adopt(vm, false, err);
+    vm->main = instance_adopt(vm, false, STORE_SOCKET, err);
+    if (vm->main)
+        store_tell_pid(vm->store, vm_pid(vm));
+    else if (!err->set)
+        vm_adopt_switched(vm, err);
     *found = vm->main != NULL;
     return !err->set;
 }
@@ -80,7 +95,7 @@ bool vm_adopt_next(struct vm *vm, bool *found, vm_done_cb *ready, void *arg, str
         store_forget_next(vm->store);
         return true;
     }
-    vm->next = instance_adopt(vm, true, err);
+    vm->next = instance_adopt(vm, true, STORE_SOCKET_NEXT, err);
     *found = vm->next != NULL;
     if (vm->next) {
         vm->done = ready;

@@ -65,6 +65,10 @@ struct link *vm_room_link(const struct vm_room *room);
 /* The clients can be served. */
 void vm_announce(struct vm *vm);
 
+/* What the state folder calls next is main: the sockets first, by which a later proxy finds it (vm_adopt()) should
+ * this proxy die before the record, or no record be writable.  The VM goes on whatever happens here. */
+void vm_take_names(struct vm *vm);
+
 /* Says in the state folder which process main is. */
 bool vm_record_main(struct vm *vm, struct err *err);
 

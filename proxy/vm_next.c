@@ -133,10 +133,24 @@ static void vm_rename(struct vm *vm, const char *from, const char *to)
         log_warn("cannot rename %s", from);
 }
 
+void vm_take_names(struct vm *vm)
+{
+    struct err err = ERR_INIT;
+
+    vm->main->socket = STORE_SOCKET;
+    vm_rename(vm, STORE_SOCKET_NEXT, STORE_SOCKET);
+    vm_rename(vm, STORE_BULK_NEXT, STORE_BULK);
+    if (store_promote_next(vm->store, vm_pid(vm), &err))
+        return;
+    log_warn("%s", err.desc);
+    err_clear(&err);
+    if (!vm_record_main(vm, &err))
+        log_warn("%s", err.desc);
+    err_clear(&err);
+}
+
 bool vm_switch(struct vm *vm, struct err *err)
 {
-    struct err warn = ERR_INIT;
-
     if (!vm_check_next(vm, err))
         return false;
     vm->main = vm->next;
@@ -144,15 +158,7 @@ bool vm_switch(struct vm *vm, struct err *err)
     if (vm->room)
         link_hold(vm->main->link, true);
     vm_leave_room(vm);
-    vm->main->socket = STORE_SOCKET;
-    /* The VM goes on whatever happens here; only a later proxy would not find it. */
-    vm_rename(vm, STORE_SOCKET_NEXT, STORE_SOCKET);
-    vm_rename(vm, STORE_BULK_NEXT, STORE_BULK);
-    if (!vm_record_main(vm, &warn)) {
-        log_warn("%s", warn.desc);
-        err_clear(&warn);
-    }
-    store_forget_next(vm->store);
+    vm_take_names(vm);
     vm_announce(vm);
     return true;
 }

@@ -11,7 +11,7 @@ import sys
 import faulty
 import hostile
 import scene
-from scene import harness, qmp, vm
+from scene import harness, oracle, qmp, vm
 from test_inplace import IN_PLACE
 from test_recovery import kill_pids, pids_of
 
@@ -146,6 +146,41 @@ def test_a_second_qemu_that_has_ended_is_forgotten_with_its_revert(t):
     scene.tidy(p)
 
 
+def switched_without(t, *rules):
+    """A revert whose switch could not write; the next proxy finds the QEMU that has taken over."""
+    faults = faulty.Faults(t)
+    p = vm.Proxy(t, oracle.make_disks(t.dir, ("qcow2",)))
+    p.start(env=faults.env)
+    p.serial.wait_tick(4)
+    saved = scene.create(p, "s1")
+    p.serial.wait_more(3)
+    mark = scene.Mark(p)
+    faults.rules(*rules)
+    p.command("snapshot-revert", {"name": "s1", "discard": True}, timeout=30)
+    mark.went_back_to(saved)
+    faults.mend()
+    qemu = [pid for pid in p.pids() if pid != p.process.pid]
+    p.kill()
+    p.serial.wait_more(2)
+    p.start()
+    harness.equal(p.pids(), [p.process.pid, *qemu], "processes")
+    harness.equal([p.qemu_pid()], qemu, "pid on record")
+    p.serial.wait_more(3)
+    scene.check_disks(p)
+    scene.tidy(p)
+
+
+def test_a_qemu_that_has_taken_over_is_found_where_no_file_could_be_written(t):
+    switched_without(t, ("fail", faulty.ENOSPC, "sync", ".process.json.tmp"),
+                     ("fail", faulty.ENOSPC, "sync", ".qemu.pid.tmp"))
+
+
+def test_a_qemu_that_has_taken_over_is_found_where_the_record_could_not_be_renamed(t):
+    """By its socket, which goes first."""
+    switched_without(t, ("fail", faulty.ENOSPC, "sync", ".process.json.tmp"),
+                     ("fail", faulty.EIO, "rename", "process.next.json"))
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test_a_record_is_not_replaced_by_that_of_the_journal,
                           test_a_guest_stopped_behind_a_create_stays_so,
@@ -153,4 +188,6 @@ if __name__ == "__main__":
                           test_a_guest_stopped_behind_a_revert_stays_so,
                           test_a_guest_stopped_behind_a_revert_in_place_stays_so,
                           test_a_guest_that_an_operation_has_stopped_goes_on,
-                          test_a_second_qemu_that_has_ended_is_forgotten_with_its_revert]))
+                          test_a_second_qemu_that_has_ended_is_forgotten_with_its_revert,
+                          test_a_qemu_that_has_taken_over_is_found_where_no_file_could_be_written,
+                          test_a_qemu_that_has_taken_over_is_found_where_the_record_could_not_be_renamed]))
