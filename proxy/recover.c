@@ -292,16 +292,16 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
     return !err->set;
 }
 
-bool recover_wants_next(struct daemon *daemon)
+bool recover_wants_next(struct daemon *daemon, bool *wants, struct err *err)
 {
-    struct err err = ERR_INIT;
     json_t *journal = NULL;
-    bool wants = store_read_journal(daemon->store, &journal, &err) && journal &&
-                 planner_journal_committed(journal, daemon->store->state);
 
-    err_clear(&err);
+    *wants = false;
+    if (!store_read_journal(daemon->store, &journal, err))
+        return false;
+    *wants = journal && planner_journal_committed(journal, daemon->store->state);
     json_decref(journal);
-    return wants;
+    return true;
 }
 
 /* Is main the QEMU that a respawn was to end?  Nothing else tells a first one, whose second has ended,

@@ -23,8 +23,9 @@
 /* Before QEMU is started: settles what the journal says. */
 bool recover_cold(struct daemon *daemon, struct err *err);
 
-/* Was a revert interrupted after its commit point, so that a second QEMU is the VM? */
-bool recover_wants_next(struct daemon *daemon);
+/* Was a revert interrupted after its commit point, so that a second QEMU is the VM?  Fails when that cannot be
+ * told: then none must be ended. */
+bool recover_wants_next(struct daemon *daemon, bool *wants, struct err *err);
 
 /* No QEMU runs, since a revert by replace has ended it: is it brought back, with the memory that was kept?
  * If so *begun is true, and the VM is ready when that is done.  Otherwise recover_cold() is next.  False

@@ -14,7 +14,7 @@
 static struct instance *instance_adopt(struct vm *vm, bool next, const char *socket, struct err *err)
 {
     struct instance *instance = instance_new(vm, socket);
-    json_t *record;
+    json_t *record, *argv;
     int fd;
 
     if (!store_read_process(vm->store, next, &record, err)) {
@@ -25,7 +25,8 @@ static struct instance *instance_adopt(struct vm *vm, bool next, const char *soc
         process_adopt(vm->base, (pid_t)json_integer_value(json_object_get(record, "pid")),
                       (unsigned long long)json_integer_value(json_object_get(record, "start")),
                       instance_exited, instance, err);
-    if (instance->process && !next && !json_equal(json_object_get(record, "argv"), vm->user_argv))
+    argv = json_object_get(record, "argv"); /* of older proxies' second ones there is none */
+    if (instance->process && argv && !json_equal(argv, vm->user_argv))
         err_set(err, REASON_WRONG_STATE, "This VM's QEMU (pid %ld) is running with another command "
                 "line: end it first, or start the proxy with that command line",
                 (long)process_pid(instance->process));
@@ -72,51 +73,73 @@ bool vm_adopt(struct vm *vm, bool *found, struct err *err)
 }
 
 /* The pid on record, 0 when there is none. */
-static pid_t vm_next_pid(struct vm *vm)
+static bool vm_next_pid(struct vm *vm, pid_t *pid, struct err *err)
 {
-    struct err err = ERR_INIT;
-    json_t *record = NULL;
-    pid_t pid = 0;
+    json_t *record;
 
-    if (store_read_process(vm->store, true, &record, &err) && record)
-        pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
-    err_clear(&err);
+    if (!store_read_process(vm->store, true, &record, err))
+        return false;
+    *pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
     json_decref(record);
-    return pid;
+    return true;
+}
+
+/* One that lives and cannot be connected to can follow nobody; where it is all that is left of the VM it stays. */
+static bool vm_drop_next(struct vm *vm, struct err *err)
+{
+    if (!vm->main || strcmp(err->reason, REASON_FILE_UNUSABLE) != 0)
+        return false;
+    log_warn("%s: ending the second QEMU", err->desc);
+    err_clear(err);
+    if (!vm_end_stale_next(vm, err))
+        return false;
+    store_forget_next(vm->store);
+    return true;
 }
 
 bool vm_adopt_next(struct vm *vm, bool *found, vm_done_cb *ready, void *arg, struct err *err)
 {
-    pid_t pid = vm_next_pid(vm);
+    pid_t pid;
 
-    /* The proxy may have died between making it main and forgetting that it was next. */
     *found = false;
+    if (!vm_next_pid(vm, &pid, err))
+        return false;
+    /* The proxy may have died between making it main and forgetting that it was next. */
     if (pid == 0 || pid == vm_pid(vm)) {
         store_forget_next(vm->store);
         return true;
     }
     vm->next = instance_adopt(vm, true, STORE_SOCKET_NEXT, err);
+    if (err->set)
+        return vm_drop_next(vm, err);
     *found = vm->next != NULL;
-    if (vm->next) {
-        vm->done = ready;
-        vm->done_arg = arg;
-    } else if (!err->set) {
+    if (vm->next)
+        vm_await_next(vm, ready, arg);
+    else
         store_forget_next(vm->store);
-    } else if (strcmp(err->reason, REASON_QEMU_FAILED) != 0) {
-        log_warn("%s", err->desc);
-        err_clear(err);
-    }
-    return !err->set;
+    return true;
 }
 
-void vm_end_stale_next(struct vm *vm)
+void vm_await_next(struct vm *vm, vm_done_cb *ready, void *arg)
 {
-    struct err err = ERR_INIT;
-    json_t *record = NULL;
+    vm->done = ready;
+    vm->done_arg = arg;
+}
 
-    if (store_read_process(vm->store, true, &record, &err) && record)
-        process_end_stale((pid_t)json_integer_value(json_object_get(record, "pid")),
-                          (unsigned long long)json_integer_value(json_object_get(record, "start")));
+void vm_leave_next(struct vm *vm)
+{
+    instance_free(vm->next);
+    vm->next = NULL;
+}
+
+bool vm_end_stale_next(struct vm *vm, struct err *err)
+{
+    json_t *record;
+
+    if (!store_read_process(vm->store, true, &record, err))
+        return false;
+    process_end_stale((pid_t)json_integer_value(json_object_get(record, "pid")),
+                      (unsigned long long)json_integer_value(json_object_get(record, "start")));
     json_decref(record);
-    err_clear(&err);
+    return true;
 }
