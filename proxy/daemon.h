@@ -48,7 +48,6 @@ struct daemon {
     bool waits_for_client;      /* QEMU is not started before a client came (wait=on) */
     bool ready;
     bool adopted;               /* QEMU was found running */
-    enum world_next found_next; /* and a second one */
     char *greeting;             /* QEMU's, without the line's end */
     bool has_oob;
     struct { char *text; size_t len; } lists[DAEMON_LIST__COUNT];   /* text NULL: not known */

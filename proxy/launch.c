@@ -167,17 +167,6 @@ void launch_client_came(struct daemon *daemon)
     launch_again(daemon);
 }
 
-void launch_again(struct daemon *daemon)
-{
-    struct err err = ERR_INIT;
-
-    if (launch_qemu(daemon, &err))
-        return;
-    log_error("%s", err.desc);
-    err_clear(&err);
-    daemon_quit(daemon, 1);
-}
-
 static void launch_next_ready_cb(void *arg, bool ok, struct err *err)
 {
     struct daemon *daemon = arg;
@@ -190,19 +179,56 @@ static void launch_next_ready_cb(void *arg, bool ok, struct err *err)
     daemon_quit(daemon, 1);
 }
 
+static void launch_discarded_cb(void *arg, bool ok, struct err *err)
+{
+    (void)ok;
+    (void)err;
+    launch_again(arg);
+}
+
+/* There is a second QEMU: behind its commit point the revert goes on with it, before that it is in the way. */
+static bool launch_next(struct daemon *daemon, struct err *err)
+{
+    bool wants;
+
+    if (!recover_wants_next(daemon, &wants, err)) {
+        vm_leave_next(daemon->vm); /* it may be the VM: the next proxy can tell, perhaps */
+        return false;
+    }
+    if (!wants)
+        vm_discard_next(daemon->vm, launch_discarded_cb, daemon);
+    else if (link_ready(vm_next(daemon->vm)))
+        recover_hot(daemon);
+    else
+        vm_await_next(daemon->vm, launch_next_ready_cb, daemon);
+    return true;
+}
+
+void launch_again(struct daemon *daemon)
+{
+    struct err err = ERR_INIT;
+
+    if (vm_next(daemon->vm) ? launch_next(daemon, &err) : launch_qemu(daemon, &err))
+        return;
+    log_error("%s", err.desc);
+    err_clear(&err);
+    daemon_quit(daemon, 1);
+}
+
 /* An earlier proxy's QEMU, or the second one of a revert that was past its commit point. */
 static bool launch_find(struct daemon *daemon, bool *found, struct err *err)
 {
+    bool next = false, wants = false;
+
     if (!vm_adopt(daemon->vm, found, err))
         return false;
-    if ((*found || recover_wants_next(daemon)) &&
-        !vm_adopt_next(daemon->vm, &daemon->found_next, *found ? NULL : launch_next_ready_cb, daemon,
-                       err))
+    if (!*found && !recover_wants_next(daemon, &wants, err))
         return false;
-    *found = *found || daemon->found_next == WORLD_NEXT_ALIVE;
-    if (!*found)
-        vm_end_stale_next(daemon->vm);
-    return true;
+    if ((*found || wants) &&
+        !vm_adopt_next(daemon->vm, &next, *found ? NULL : launch_next_ready_cb, daemon, err))
+        return false;
+    *found = *found || next;
+    return *found || vm_end_stale_next(daemon->vm, err);
 }
 
 static bool launch_own(struct daemon *daemon, struct err *err)

@@ -16,7 +16,8 @@ bool launch_start(struct daemon *daemon, struct err *err);
 /* The VM greets for the first time. */
 void launch_ready(struct daemon *daemon);
 
-/* The QEMU that was found running has turned out to be ending: starts it anew. */
+/* The QEMU that was found running has turned out to be ending: starts it anew, or goes on with the second one of a
+ * revert that was past its commit point. */
 void launch_again(struct daemon *daemon);
 
 /* A client has connected (QEMU may have waited for one). */

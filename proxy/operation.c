@@ -16,6 +16,7 @@
 #include "proxy/log.h"
 #include "proxy/observer.h"
 #include "proxy/operation_internal.h"
+#include "proxy/recover.h"
 #include "qmp/alloc.h"
 
 static void operation_destroy(struct operation *op)
@@ -221,6 +222,7 @@ void operation_recover(struct daemon *daemon, json_t *journal)
     request = json_pack("{s:O}", "name", json_object_get(plan, "name"));
     op = operation_new(daemon, state_str(plan, "operation"), request);
     op->journal = json_incref(journal);
+    op->next = recover_next(daemon, journal);
     json_decref(request);
     operation_enter(op, STAGE_RECOVER);
 }

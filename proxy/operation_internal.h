@@ -39,6 +39,7 @@ struct operation {
     struct runner *runner;
     struct runner_standstill standstill;    /* over all stages */
     json_t *journal;            /* STAGE_RECOVER: what is to be settled */
+    enum world_next next;       /* the same: the second QEMU, as this recovery has found it */
     struct err failure;         /* of the stage that made the later ones necessary */
     struct event *start;        /* begins a stage from the loop */
     bool waits_for_end;         /* of a QEMU whose connection has ended (operation_relaunch.c) */

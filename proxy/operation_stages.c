@@ -114,9 +114,9 @@ static bool operation_tidy(struct operation *op, struct err *why)
 /* The second QEMU was found alive, and has died before it could take over.  False: it is not that. */
 static bool operation_again(struct operation *op, struct err *why)
 {
-    if (op->stage != STAGE_RECOVER || op->daemon->found_next != WORLD_NEXT_ALIVE)
+    if (op->stage != STAGE_RECOVER || op->next != WORLD_NEXT_ALIVE)
         return false;
-    op->daemon->found_next = WORLD_NEXT_GONE;
+    op->next = WORLD_NEXT_GONE;
     err_clear(why);
     operation_enter(op, STAGE_RECOVER);
     return true;
@@ -308,7 +308,7 @@ static void operation_collected(void *arg, bool ok, struct world *world, struct 
         op->world = *world;
     else
         err_move(&mine, err);
-    op->world.next = op->daemon->found_next;
+    op->world.next = op->next;
     op->world.other = op->stage == STAGE_RECOVER && recover_is_other(op->daemon, op->journal);
     if (ok && op->stage != STAGE_RECOVER && !op->observed) {
         op->observed = true;
@@ -359,7 +359,7 @@ static bool operation_waits(struct operation *op)
 static bool operation_asks_nothing(const struct operation *op, bool gone)
 {
     return op->stage == STAGE_RECOVER &&
-           (gone || (op->daemon->found_next != WORLD_NEXT_GONE &&
+           (gone || (op->next != WORLD_NEXT_GONE &&
                      planner_journal_committed(op->journal, op->daemon->store->state)));
 }
 
@@ -367,14 +367,14 @@ void operation_start_cb(evutil_socket_t fd, short what, void *arg)
 {
     struct operation *op = arg;
     const json_t *snapshot;
-    bool gone = !vm_main(op->daemon->vm) && op->daemon->found_next != WORLD_NEXT_ALIVE;
+    bool gone = !vm_main(op->daemon->vm) && op->next != WORLD_NEXT_ALIVE;
 
     (void)fd;
     (void)what;
     if (operation_waits(op))
         return;
     if (operation_asks_nothing(op, gone)) {
-        struct world nothing = { .args = op->daemon->args, .next = op->daemon->found_next, .gone = gone };
+        struct world nothing = { .args = op->daemon->args, .next = op->next, .gone = gone };
 
         operation_collected(op, true, &nothing, NULL);
         return;

@@ -289,16 +289,17 @@ bool recover_relaunch(struct daemon *daemon)
     return can;
 }
 
-bool recover_wants_next(struct daemon *daemon)
+bool recover_wants_next(struct daemon *daemon, bool *wants, struct err *err)
 {
-    struct err err = ERR_INIT;
     json_t *journal = NULL;
-    bool wants = store_read_journal(daemon->store, &journal, &err) && journal && !planner_is_relaunch(journal) &&
-                 planner_journal_committed(journal, daemon->store->state);
 
-    err_clear(&err);
+    *wants = false;
+    if (!store_read_journal(daemon->store, &journal, err))
+        return false;
+    *wants = journal && !planner_is_relaunch(journal) &&
+             planner_journal_committed(journal, daemon->store->state);
     json_decref(journal);
-    return wants;
+    return true;
 }
 
 /* Is main the QEMU that a respawn was to end?  Nothing else tells a first one, whose second has ended,
@@ -307,9 +308,21 @@ static bool recover_is_first(const struct daemon *daemon, const json_t *journal)
 {
     const json_t *plan = json_object_get(journal, "plan");
     json_int_t pid = json_integer_value(json_object_get(plan, "pid"));
+    json_int_t start = json_integer_value(json_object_get(plan, "start"));
     const char *method = state_str(plan, "method");
+    unsigned long long start_now;
+    long pid_now;
 
-    return method && strcmp(method, "respawn") == 0 && pid != 0 && pid == vm_pid(daemon->vm);
+    vm_who(daemon->vm, &pid_now, &start_now);
+    return method && strcmp(method, "respawn") == 0 && pid != 0 && pid == pid_now &&
+           start == (json_int_t)start_now;
+}
+
+enum world_next recover_next(const struct daemon *daemon, const json_t *journal)
+{
+    return vm_next(daemon->vm)                  ? WORLD_NEXT_ALIVE
+           : recover_is_first(daemon, journal) ? WORLD_NEXT_GONE
+                                               : WORLD_NEXT_NONE;
 }
 
 bool recover_is_other(const struct daemon *daemon, const json_t *journal)
@@ -338,8 +351,6 @@ void recover_hot(struct daemon *daemon)
         free(daemon->stuck); /* one more try */
         daemon->stuck = NULL;
         daemon->torn = false;
-        if (daemon->found_next == WORLD_NEXT_NONE && recover_is_first(daemon, journal))
-            daemon->found_next = WORLD_NEXT_GONE;
         operation_recover(daemon, journal);
     }
     json_decref(journal);

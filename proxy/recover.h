@@ -23,13 +23,15 @@
 #ifndef PROXY_RECOVER_H
 #define PROXY_RECOVER_H
 
+#include "policy/world.h"
 #include "proxy/daemon.h"
 
 /* Before QEMU is started: settles what the journal says. */
 bool recover_cold(struct daemon *daemon, struct err *err);
 
-/* Was a revert interrupted after its commit point, so that a second QEMU is the VM? */
-bool recover_wants_next(struct daemon *daemon);
+/* Was a revert interrupted after its commit point, so that a second QEMU is the VM?  Fails when that cannot be
+ * told: then none must be ended. */
+bool recover_wants_next(struct daemon *daemon, bool *wants, struct err *err);
 
 /* No QEMU runs, since a revert by replace has ended it: is it brought back, with the memory that was kept?
  * If so *begun is true, and the VM is ready when that is done.  Otherwise recover_cold() is next.  False
@@ -43,6 +45,9 @@ bool recover_relaunch(struct daemon *daemon);
 /* Has the foreign QEMU ended that the journal's plan was made for?  Then the one that is there is another one.
  * False where that is not known. */
 bool recover_is_other(const struct daemon *daemon, const json_t *journal);
+
+/* Which second QEMU has the operation of that journal, as things are now? */
+enum world_next recover_next(const struct daemon *daemon, const json_t *journal);
 
 /* QEMU was found running and answers. */
 void recover_hot(struct daemon *daemon);

@@ -202,27 +202,56 @@ bool store_remove_journal(struct store *store, struct err *err)
     return !store->over;
 }
 
-bool store_write_process(struct store *store, long pid, unsigned long long start,
-                         const json_t *argv, struct err *err)
+static bool store_write_found(struct store *store, const char *name, long pid, unsigned long long start,
+                              const json_t *argv, struct err *err)
 {
     json_t *process = json_pack("{s:i, s:I, s:I, s:O}", "format", STATE_FORMAT, "pid",
                                 (json_int_t)pid, "start", (json_int_t)start, "argv", argv);
-    bool ok = durable_write_json(store->dirfd, STORE_PROCESS, process, err);
-    char text[32];
-
-    json_decref(process);
-    snprintf(text, sizeof(text), "%ld\n", pid);
-    return ok && durable_write(store->dirfd, STORE_PID, text, strlen(text), err);
-}
-
-bool store_write_next(struct store *store, long pid, unsigned long long start, struct err *err)
-{
-    json_t *process = json_pack("{s:i, s:I, s:I}", "format", STATE_FORMAT, "pid", (json_int_t)pid,
-                                "start", (json_int_t)start);
-    bool ok = durable_write_json(store->dirfd, STORE_PROCESS_NEXT, process, err);
+    bool ok = durable_write_json(store->dirfd, name, process, err);
 
     json_decref(process);
     return ok;
+}
+
+static bool store_write_pid(struct store *store, long pid, struct err *err)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%ld\n", pid);
+    return durable_write(store->dirfd, STORE_PID, text, strlen(text), err);
+}
+
+void store_tell_pid(struct store *store, long pid)
+{
+    struct err err = ERR_INIT;
+
+    if (!store_write_pid(store, pid, &err))
+        log_warn("%s", err.desc);
+    err_clear(&err);
+}
+
+bool store_write_process(struct store *store, long pid, unsigned long long start,
+                         const json_t *argv, struct err *err)
+{
+    return store_write_found(store, STORE_PROCESS, pid, start, argv, err) &&
+           store_write_pid(store, pid, err);
+}
+
+bool store_write_next(struct store *store, long pid, unsigned long long start, const json_t *argv,
+                      struct err *err)
+{
+    return store_write_found(store, STORE_PROCESS_NEXT, pid, start, argv, err);
+}
+
+bool store_promote_next(struct store *store, long pid, struct err *err)
+{
+    /* Nothing is synced: behind a power cut there is no such process. */
+    if (renameat(store->dirfd, STORE_PROCESS_NEXT, store->dirfd, STORE_PROCESS) < 0) {
+        durable_errno(err, errno, "rename", STORE_PROCESS_NEXT);
+        return false;
+    }
+    store_tell_pid(store, pid);
+    return true;
 }
 
 bool store_read_process(struct store *store, bool next, json_t **out, struct err *err)

@@ -60,7 +60,12 @@ bool store_remove_journal(struct store *store, struct err *err);
 
 bool store_write_process(struct store *store, long pid, unsigned long long start,
                          const json_t *argv, struct err *err);
-bool store_write_next(struct store *store, long pid, unsigned long long start, struct err *err);
+bool store_write_next(struct store *store, long pid, unsigned long long start, const json_t *argv,
+                      struct err *err);
+/* The second one, of that pid, is the first now: its record as well, by a rename, which needs no room. */
+bool store_promote_next(struct store *store, long pid, struct err *err);
+/* qemu.pid alone, which is for people: a warning where that fails. */
+void store_tell_pid(struct store *store, long pid);
 /* new: process.json (or that of the second one), or NULL in *out. */
 bool store_read_process(struct store *store, bool next, json_t **out, struct err *err);
 /* All that says how to find QEMU; or only what says so of the second one. */

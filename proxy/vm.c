@@ -21,7 +21,7 @@ static void vm_finish(struct vm *vm, bool ok, struct err *err)
         done(vm->done_arg, ok, err);
 }
 
-static void instance_free(struct instance *instance)
+void instance_free(struct instance *instance)
 {
     if (!instance)
         return;
@@ -68,7 +68,7 @@ static void instance_gone(struct instance *instance)
     }
 }
 
-static void instance_exited(void *arg, int status)
+void instance_exited(void *arg, int status)
 {
     struct instance *instance = arg;
 
@@ -145,7 +145,7 @@ const struct link_ops instance_ops = {
     .connect_bulk = instance_connect_bulk,
 };
 
-static struct instance *instance_new(struct vm *vm, const char *socket)
+struct instance *instance_new(struct vm *vm, const char *socket)
 {
     struct instance *instance = alloc_zeroed(1, sizeof(*instance));
 
@@ -217,7 +217,7 @@ static bool instance_record(const struct instance *instance, const struct proces
 
     return strcmp(instance->socket, STORE_SOCKET) == 0
                ? store_write_process(vm->store, pid, start, vm->user_argv, err)
-               : store_write_next(vm->store, pid, start, err);
+               : store_write_next(vm->store, pid, start, vm->user_argv, err);
 }
 
 /* new: a process on those listening sockets, that is on record and runs. */
@@ -313,52 +313,6 @@ bool vm_start(struct vm *vm, char *const argv[], struct err *err)
 {
     vm->main = instance_start(vm, STORE_SOCKET, argv, err);
     return vm->main != NULL;
-}
-
-struct instance *instance_adopt(struct vm *vm, bool next, struct err *err)
-{
-    struct instance *instance = instance_new(vm, next ? STORE_SOCKET_NEXT : STORE_SOCKET);
-    json_t *record;
-    int fd;
-
-    if (!store_read_process(vm->store, next, &record, err)) {
-        free(instance);
-        return NULL;
-    }
-    instance->process =
-        process_adopt(vm->base, (pid_t)json_integer_value(json_object_get(record, "pid")),
-                      (unsigned long long)json_integer_value(json_object_get(record, "start")),
-                      instance_exited, instance, err);
-    if (instance->process && !next && !json_equal(json_object_get(record, "argv"), vm->user_argv))
-        err_set(err, REASON_WRONG_STATE, "This VM's QEMU (pid %ld) is running with another command "
-                "line: end it first, or start the proxy with that command line",
-                (long)process_pid(instance->process));
-    json_decref(record);
-    fd = instance->process && !err->set
-             ? sock_connect_at(vm->store->dirfd, instance->socket, err) : -1;
-    if (fd < 0 && err->set && next && instance->process) {
-        /* The proxy died in vm_switch(), between the rename and what it wrote afterwards. */
-        err_clear(err);
-        instance->socket = STORE_SOCKET;
-        fd = sock_connect_at(vm->store->dirfd, instance->socket, err);
-    }
-    if (fd < 0) {
-        /* It has closed its monitor: it is ending, and soon there is none. */
-        if (instance->process && err->reason && strcmp(err->reason, REASON_FILE_UNUSABLE) == 0 &&
-            process_wait_end(instance->process))
-            err_clear(err);
-        instance_free(instance);
-        return NULL;
-    }
-    instance->link = link_new(vm->base, fd, &instance_ops, instance);
-    return instance;
-}
-
-bool vm_adopt(struct vm *vm, bool *found, struct err *err)
-{
-    vm->main = instance_adopt(vm, false, err);
-    *found = vm->main != NULL;
-    return !err->set;
 }
 
 void vm_attach_fd(struct vm *vm, int fd)

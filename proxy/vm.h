@@ -15,7 +15,6 @@
 #include <stdbool.h>
 
 #include "policy/address.h"
-#include "policy/world.h"
 #include "proxy/link.h"
 #include "proxy/store.h"
 #include "qmp/err.h"
@@ -47,11 +46,14 @@ bool vm_start(struct vm *vm, char *const argv[], struct err *err);
 /* Finds main running; *found says whether there was one.  Fails when that cannot be told. */
 bool vm_adopt(struct vm *vm, bool *found, struct err *err);
 /* The same for a second QEMU that an earlier proxy had started; ready (may be NULL) is called when it
- * answers. */
-bool vm_adopt_next(struct vm *vm, enum world_next *found, vm_done_cb *ready, void *arg,
-                   struct err *err);
-/* Ends it without looking at it. */
-void vm_end_stale_next(struct vm *vm);
+ * answers.  Of one that has ended nothing stays on record. */
+bool vm_adopt_next(struct vm *vm, bool *found, vm_done_cb *ready, void *arg, struct err *err);
+/* ready is called when the one that was found answers, which it has not yet. */
+void vm_await_next(struct vm *vm, vm_done_cb *ready, void *arg);
+/* It is left alone, and on record. */
+void vm_leave_next(struct vm *vm);
+/* Ends the one that is on record, without connecting to it. */
+bool vm_end_stale_next(struct vm *vm, struct err *err);
 /* Attaches to a monitor that somebody else's QEMU listens on, now or as soon as it can be connected
  * to, and again whenever it has gone and come back.  the strings of address are
  * stolen. */

@@ -42,9 +42,11 @@ extern const struct link_ops instance_ops;
 struct instance *instance_start(struct vm *vm, const char *socket, char *const argv[],
                                 struct err *err);
 
-/* new: the process that process.json (or process.next.json) names, connected to; NULL without an error
- * when none lives. */
-struct instance *instance_adopt(struct vm *vm, bool next, struct err *err);
+/* new: one without a process; socket: its name in the state folder, borrowed. */
+struct instance *instance_new(struct vm *vm, const char *socket);
+void instance_free(struct instance *instance);
+/* Its process has ended (process_exited_cb). */
+void instance_exited(void *arg, int status);
 
 /* main is what fd (stolen) is connected to. */
 void vm_attach_fd(struct vm *vm, int fd);
@@ -62,6 +64,10 @@ struct link *vm_room_link(const struct vm_room *room);
 
 /* The clients can be served. */
 void vm_announce(struct vm *vm);
+
+/* What the state folder calls next is main: the sockets first, by which a later proxy finds it (vm_adopt()) should
+ * this proxy die before the record, or no record be writable.  The VM goes on whatever happens here. */
+void vm_take_names(struct vm *vm);
 
 /* Says in the state folder which process main is. */
 bool vm_record_main(struct vm *vm, struct err *err);

@@ -46,55 +46,6 @@ void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *ar
     event_add(vm->timeout, &limit);
 }
 
-/* The pid on record, 0 when there is none. */
-static pid_t vm_next_pid(struct vm *vm)
-{
-    struct err err = ERR_INIT;
-    json_t *record = NULL;
-    pid_t pid = 0;
-
-    if (store_read_process(vm->store, true, &record, &err) && record)
-        pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
-    err_clear(&err);
-    json_decref(record);
-    return pid;
-}
-
-bool vm_adopt_next(struct vm *vm, enum world_next *found, vm_done_cb *ready, void *arg,
-                   struct err *err)
-{
-    pid_t pid = vm_next_pid(vm);
-
-    /* The proxy may have died between making it main and forgetting that it was next. */
-    *found = WORLD_NEXT_NONE;
-    if (pid == 0 || pid == vm_pid(vm)) {
-        store_forget_next(vm->store);
-        return true;
-    }
-    vm->next = instance_adopt(vm, true, err);
-    *found = vm->next ? WORLD_NEXT_ALIVE : WORLD_NEXT_GONE;
-    if (vm->next) {
-        vm->done = ready;
-        vm->done_arg = arg;
-    } else if (err->set && strcmp(err->reason, REASON_QEMU_FAILED) != 0) {
-        log_warn("%s", err->desc);
-        err_clear(err);
-    }
-    return !err->set;
-}
-
-void vm_end_stale_next(struct vm *vm)
-{
-    struct err err = ERR_INIT;
-    json_t *record = NULL;
-
-    if (store_read_process(vm->store, true, &record, &err) && record)
-        process_end_stale((pid_t)json_integer_value(json_object_get(record, "pid")),
-                          (unsigned long long)json_integer_value(json_object_get(record, "start")));
-    json_decref(record);
-    err_clear(&err);
-}
-
 /* instance_gone() reports the end of next as a failure to start; here it is what was wanted. */
 struct vm_discard {
     struct vm *vm;
@@ -182,10 +133,24 @@ static void vm_rename(struct vm *vm, const char *from, const char *to)
         log_warn("cannot rename %s", from);
 }
 
+void vm_take_names(struct vm *vm)
+{
+    struct err err = ERR_INIT;
+
+    vm->main->socket = STORE_SOCKET;
+    vm_rename(vm, STORE_SOCKET_NEXT, STORE_SOCKET);
+    vm_rename(vm, STORE_BULK_NEXT, STORE_BULK);
+    if (store_promote_next(vm->store, vm_pid(vm), &err))
+        return;
+    log_warn("%s", err.desc);
+    err_clear(&err);
+    if (!vm_record_main(vm, &err))
+        log_warn("%s", err.desc);
+    err_clear(&err);
+}
+
 bool vm_switch(struct vm *vm, struct err *err)
 {
-    struct err warn = ERR_INIT;
-
     if (!vm_check_next(vm, err))
         return false;
     vm->main = vm->next;
@@ -193,15 +158,7 @@ bool vm_switch(struct vm *vm, struct err *err)
     if (vm->room)
         link_hold(vm->main->link, true);
     vm_leave_room(vm);
-    vm->main->socket = STORE_SOCKET;
-    /* The VM goes on whatever happens here; only a later proxy would not find it. */
-    vm_rename(vm, STORE_SOCKET_NEXT, STORE_SOCKET);
-    vm_rename(vm, STORE_BULK_NEXT, STORE_BULK);
-    if (!vm_record_main(vm, &warn)) {
-        log_warn("%s", warn.desc);
-        err_clear(&warn);
-    }
-    store_forget_next(vm->store);
+    vm_take_names(vm);
     vm_announce(vm);
     return true;
 }

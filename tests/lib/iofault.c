@@ -8,7 +8,7 @@
  *
  * about files whose name (of the descriptor, without its folder) is NAME.  CALL is "data" (a write of
  * at least LEAST bytes, or zeroing, but for the first sector), "header" (a write to the first sector),
- * "sync" or "unlink" (unlinkat).  ACTION is
+ * "sync", "unlink" (unlinkat) or "rename" (renameat, of what it is named before).  ACTION is
  *
  *     fail ERRNO   every such call fails
  *     once ERRNO   the first one fails; the file of rules is unlinked by it
@@ -166,6 +166,12 @@ int fsync(int fd)
 {
     REAL(fsync);
     return fails((struct call){ .kind = "sync", .fd = fd }) ? -1 : real(fd);
+}
+
+int renameat(int fromfd, const char *from, int tofd, const char *to)
+{
+    REAL(renameat);
+    return fails((struct call){ .kind = "rename", .path = from }) ? -1 : real(fromfd, from, tofd, to);
 }
 
 int unlinkat(int dirfd, const char *path, int flags)

@@ -4,8 +4,12 @@
 stays as it is, whether the guest runs is for those to say who have stopped it since, and what somebody has opened
 is not removed."""
 
+import json
+import os
+import signal
 import sys
 
+import faulty
 import hostile
 import scene
 from scene import harness, oracle, qmp, vm
@@ -132,6 +136,76 @@ def test_an_overlay_that_somebody_runs_on_is_left_to_him(t):
     scene.tidy(p, *overlays, leaks=True)
 
 
+def test_a_second_qemu_that_has_ended_is_forgotten_with_its_revert(t):
+    """The next operation that is interrupted behind its commit point is finished, not taken back."""
+    p, steps, _saved = begun(t, "stream")
+    steps.hold("settings-carry")
+    p.qmp.send("snapshot-revert", {"name": "s1", "discard": True})
+    steps.held()
+    second = json.loads((p.state / "process.next.json").read_text())["pid"]
+    p.kill()
+    steps.go()
+    os.kill(second, signal.SIGKILL)
+    harness.poll(lambda: vm.ended(second), 10, "the second QEMU to be gone")
+    faults = faulty.Faults(t)
+    p.start(env=faults.env)
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the recovery to end")
+    assert not (p.state / "process.next.json").exists(), "a QEMU that has ended is on record"
+    faults.rules(("fail", faulty.ENOSPC, "sync", ".state.json.tmp"))
+    error = p.qmp.refused("snapshot-revert", {"name": "s1", "discard": True}, timeout=30)
+    harness.equal(error.reason, "stuck", error.desc)
+    faults.mend()
+    # A client that leaves a descriptor behind: the connection to QEMU is made anew, which tries again.
+    reading, writing = os.pipe()
+    p.qmp.command("add-fd", {"fdset-id": 7}, fds=[reading])
+    os.close(reading)
+    os.close(writing)
+    p._close_clients()
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the recovery to end")
+    p.qmp = p.client()
+    record = scene.state(p)
+    harness.equal(sorted(record["layers"][disk["active"]]["real"] for disk in record["disks"].values()),
+                  sorted(path for path, _driver in scene.layout(p).values()), "active layers on record")
+    p.serial.wait_more(4)
+    scene.check_disks(p)
+    scene.tidy(p)
+
+
+def switched_without(t, *rules):
+    """A revert whose switch could not write; the next proxy finds the QEMU that has taken over."""
+    faults = faulty.Faults(t)
+    p = vm.Proxy(t, oracle.make_disks(t.dir, ("qcow2",)))
+    p.start(env=faults.env)
+    p.serial.wait_tick(4)
+    saved = scene.create(p, "s1")
+    p.serial.wait_more(3)
+    mark = scene.Mark(p)
+    faults.rules(*rules)
+    p.command("snapshot-revert", {"name": "s1", "discard": True}, timeout=30)
+    mark.went_back_to(saved)
+    faults.mend()
+    qemu = [pid for pid in p.pids() if pid != p.process.pid]
+    p.kill()
+    p.serial.wait_more(2)
+    p.start()
+    harness.equal(p.pids(), [p.process.pid, *qemu], "processes")
+    harness.equal([p.qemu_pid()], qemu, "pid on record")
+    p.serial.wait_more(3)
+    scene.check_disks(p)
+    scene.tidy(p)
+
+
+def test_a_qemu_that_has_taken_over_is_found_where_no_file_could_be_written(t):
+    switched_without(t, ("fail", faulty.ENOSPC, "sync", ".process.json.tmp"),
+                     ("fail", faulty.ENOSPC, "sync", ".qemu.pid.tmp"))
+
+
+def test_a_qemu_that_has_taken_over_is_found_where_the_record_could_not_be_renamed(t):
+    """By its socket, which goes first."""
+    switched_without(t, ("fail", faulty.ENOSPC, "sync", ".process.json.tmp"),
+                     ("fail", faulty.EIO, "rename", "process.next.json"))
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test_a_record_is_not_replaced_by_that_of_the_journal,
                           test_a_guest_stopped_behind_a_create_stays_so,
@@ -139,4 +213,7 @@ if __name__ == "__main__":
                           test_a_guest_stopped_behind_a_revert_stays_so,
                           test_a_guest_stopped_behind_a_revert_in_place_stays_so,
                           test_a_guest_that_an_operation_has_stopped_goes_on,
-                          test_an_overlay_that_somebody_runs_on_is_left_to_him]))
+                          test_an_overlay_that_somebody_runs_on_is_left_to_him,
+                          test_a_second_qemu_that_has_ended_is_forgotten_with_its_revert,
+                          test_a_qemu_that_has_taken_over_is_found_where_no_file_could_be_written,
+                          test_a_qemu_that_has_taken_over_is_found_where_the_record_could_not_be_renamed]))

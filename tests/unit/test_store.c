@@ -198,6 +198,32 @@ static void journal_and_process_come_and_go(void **state)
     store_free(store);
 }
 
+static void the_second_process_becomes_the_first(void **state)
+{
+    struct file_box *box = *state;
+    struct store *store = open_fine(box->path);
+    json_t *argv = json_text("['qemu']"), *out, *first = NULL;
+    struct err err = ERR_INIT;
+
+    assert_true(store_write_process(store, 4711, 99, argv, &err));
+    assert_true(store_write_next(store, 4712, 100, argv, &err));
+    assert_true(store_read_process(store, true, &out, &err));
+    assert_true(store_promote_next(store, 4712, &err));
+    assert_true(store_read_process(store, false, &first, &err));
+    assert_true(json_equal(first, out));
+    assert_int_equal(json_integer_value(json_object_get(first, "pid")), 4712);
+    assert_true(json_equal(json_object_get(first, "argv"), argv));
+    assert_file(store->dirfd, "qemu.pid", "4712\n");
+    assert_false(file_is_there(store->dirfd, "process.next.json"));
+    assert_false(store_promote_next(store, 4712, &err));
+    assert_true(err.set);
+    err_clear(&err);
+    json_decref(argv);
+    json_decref(out);
+    json_decref(first);
+    store_free(store);
+}
+
 static void memory_that_nothing_names_is_swept(void **state)
 {
     struct file_box *box = *state;
@@ -225,6 +251,7 @@ int main(void)
         FILE_BOX_TEST(record_does_not_go_on_beside_a_journal_that_is_over),
         FILE_BOX_TEST(damaged_record_is_refused_and_kept),
         FILE_BOX_TEST(journal_and_process_come_and_go),
+        FILE_BOX_TEST(the_second_process_becomes_the_first),
         FILE_BOX_TEST(memory_that_nothing_names_is_swept),
     };
 
