@@ -4,11 +4,13 @@
 alone between two proxies."""
 
 import sys
+from pathlib import Path
 
 import faulty
 import hostile
 import scene
 from scene import harness, oracle, vm
+from test_recovery import kill_pids, pids_of
 
 JOURNAL = ".journal.json.tmp"
 
@@ -62,7 +64,46 @@ def test_a_guest_whose_revert_was_taken_back_goes_on_where_no_journal_can_be_wri
     harness.equal(p.stop(), 0, "exit status")
 
 
+# ---- by replace ----
+
+def ended_by_replace(t):
+    """A Proxy that is killed, with its QEMU, where a revert by replace has ended the guest; the active image, and
+    a Mark of the guest."""
+    p, steps = hostile.stepped(t)
+    scene.create(p, "s1")
+    p.serial.wait_more(5)
+    active = scene.layout(p)["d0"][0]
+    steps.hold("process-start")
+    p.qmp.send("snapshot-revert", {"name": "s1", "discard": True, "method": "replace"})
+    steps.held()
+    kill_pids(p, pids_of(t, p))
+    steps.go()
+    return p, Path(active), scene.Mark(p)
+
+
+def kept(p):
+    return sorted(path.name for path in (p.state / "memory").iterdir())
+
+
+def test_memory_that_was_kept_stays_until_the_images_are_there(t):
+    """That an image cannot be looked at, as before its file system is mounted, is not that it was written to."""
+    p, active, mark = ended_by_replace(t)
+    before, away = kept(p), active.with_suffix(".away")
+    active.rename(away)
+    p.start(connect=False)
+    harness.equal(p.wait(), 1, "exit status")
+    assert "cannot be told" in p.log.read_text(), "the reason"
+    harness.equal(kept(p), before, "memory files")
+    away.rename(active)
+    p.start()
+    mark.went_on()
+    harness.equal(p.serial.boots(mark.since), [], "boots")
+    scene.check_disks(p)
+    scene.tidy(p, leaks=True)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([
         test_a_guest_whose_revert_was_taken_back_goes_on_behind_a_kill,
-        test_a_guest_whose_revert_was_taken_back_goes_on_where_no_journal_can_be_written]))
+        test_a_guest_whose_revert_was_taken_back_goes_on_where_no_journal_can_be_written,
+        test_memory_that_was_kept_stays_until_the_images_are_there]))
