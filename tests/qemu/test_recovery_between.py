@@ -9,7 +9,8 @@ from pathlib import Path
 import faulty
 import hostile
 import scene
-from scene import harness, oracle, vm
+from scene import harness, oracle, qmp, vm
+from test_inplace import IN_PLACE
 from test_recovery import kill_pids, pids_of
 
 JOURNAL = ".journal.json.tmp"
@@ -102,8 +103,41 @@ def test_memory_that_was_kept_stays_until_the_images_are_there(t):
     scene.tidy(p, leaks=True)
 
 
+# ---- in place ----
+
+def resumed(t, step, nth=1):
+    """Killed where that step would begin; the owner of the VM lets the guest run, by a monitor of his own."""
+    p, steps = hostile.stepped(t, ("qcow2", "raw"))
+    scene.create(p, "s1", memory="vmstate")
+    p.serial.wait_more(5)
+    steps.hold(step, nth)
+    p.qmp.send("snapshot-revert", IN_PLACE)
+    steps.held()
+    p.kill()
+    steps.go()
+    since = p.serial.size()
+    with qmp.Client(f"unix:{p.state}/qemu.sock") as other:
+        other.command("cont")
+    harness.poll(lambda: p.serial.ticks(since)[2:], 10, "the guest to run")
+    p.start()
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the recovery to end")
+    p.serial.wait_more(4)
+    scene.check_disks(p)
+    scene.tidy(p)
+
+
+def test_a_guest_that_runs_with_the_loaded_memory_is_stopped_before_its_disks_change(t):
+    resumed(t, "check-disks")
+
+
+def test_a_guest_that_runs_while_one_of_its_disks_has_moved_gets_its_memory_back(t):
+    resumed(t, "drive-switch", 2)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([
         test_a_guest_whose_revert_was_taken_back_goes_on_behind_a_kill,
         test_a_guest_whose_revert_was_taken_back_goes_on_where_no_journal_can_be_written,
-        test_memory_that_was_kept_stays_until_the_images_are_there]))
+        test_memory_that_was_kept_stays_until_the_images_are_there,
+        test_a_guest_that_runs_with_the_loaded_memory_is_stopped_before_its_disks_change,
+        test_a_guest_that_runs_while_one_of_its_disks_has_moved_gets_its_memory_back]))
