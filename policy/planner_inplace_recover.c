@@ -6,6 +6,9 @@
  *     the load is listed, no return    the memory may be the snapshot's: drives back, what was is loaded
  *     the return is listed, and well   what was is loaded already, onto the disks that it belongs to
  *     neither                          only drives may have been switched
+ *
+ * Whoever has another monitor may have let the guest run meanwhile, on disks that its memory does not belong to:
+ * it is stopped before anything moves, and what was is loaded.
  */
 #include <string.h>
 
@@ -81,29 +84,53 @@ static void recover_undo(const struct world *world, const json_t *old, const cha
     }
 }
 
-static void recover_memory(const struct world *world, const json_t *old, json_t *plan)
+/* Is a disk on one of the plan's overlays? */
+static bool recover_has_moved(const struct world *world, const json_t *old)
+{
+    json_t *step;
+    size_t i;
+
+    json_array_foreach(json_object_get(old, "steps"), i, step) {
+        const json_t *arguments = json_object_get(json_object_get(step, "command"), "arguments");
+
+        if (strcmp(state_str(step, "step"), IN_PLACE_SWITCH) == 0 && world->graph &&
+            graph_disk_by_node(world->graph, state_str(arguments, "value")))
+            return true;
+    }
+    return false;
+}
+
+/* True: a guest that runs is stopped first. */
+static bool recover_memory(const struct world *world, const json_t *old, json_t *plan)
 {
     const json_t *returned = recover_job(world, IN_PLACE_JOB_RETURN);
+    bool runs = strcmp(world_status(world), "running") == 0, stops = false;
 
     if (returned && !json_object_get(returned, "error")) {
         plan_add(plan, vmstate_dismiss("qemu", IN_PLACE_JOB_LOAD));
         plan_add(plan, vmstate_dismiss("qemu", IN_PLACE_JOB_RETURN));
-    } else if (recover_job(world, IN_PLACE_JOB_LOAD)) {
+    } else if (recover_job(world, IN_PLACE_JOB_LOAD) || (runs && recover_has_moved(world, old))) {
+        stops = runs;
+        if (stops)
+            plan_add(plan, planner_stop());
         recover_undo(world, old, IN_PLACE_LOAD, false, plan);
     }
     recover_undo(world, old, IN_PLACE_SWITCH, false, plan);
     recover_undo(world, old, "memory-keep", true, plan);
+    return stops;
 }
 
 bool in_place_recover(const struct world *world, const json_t *old, json_t *plan)
 {
     static const char *const nodes[] = { "migrate-capabilities", "hold", "vmstate-open", "blockdev-add" };
     static const char *const files[] = { "vmstate-create", "overlay-create" };
+    bool stopped;
 
     if (recover_wait(world, plan))
         return true;
-    recover_memory(world, old, plan);
-    if (json_is_true(json_object_get(old, "running")) && strcmp(world_status(world), "running") != 0)
+    stopped = recover_memory(world, old, plan);
+    if (stopped || (json_is_true(json_object_get(old, "running")) &&
+                    strcmp(world_status(world), "running") != 0))
         plan_add(plan, planner_cont());
     for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
         recover_undo(world, old, nodes[i], true, plan);

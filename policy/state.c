@@ -45,7 +45,7 @@ void state_advance(json_t *state)
 
 bool state_is_after(const json_t *state, const json_t *after)
 {
-    return state_generation(state) >= state_generation(after);
+    return after && state_generation(state) >= state_generation(after);
 }
 
 /* Every layer's parent exists, and following parents ends. */

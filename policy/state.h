@@ -47,7 +47,7 @@ json_t *state_new(void);
 
 /* To be called on the record that an operation leaves. */
 void state_advance(json_t *state);
-/* Does `state` come from the operation whose result `after` is? */
+/* Does `state` come from the operation whose result `after` is?  Of one without (NULL) nothing does. */
 bool state_is_after(const json_t *state, const json_t *after);
 
 /* Is this a state that can be worked with?  Refuses newer formats and broken references. */

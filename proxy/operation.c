@@ -182,6 +182,44 @@ void operation_renew(struct operation *op)
     event_del(op->deed_timer);
 }
 
+bool operation_saved_first(const struct operation *op)
+{
+    const char *save_as = state_str(op->request, "save-as");
+
+    return save_as && state_snapshot(op->daemon->store->state, save_as);
+}
+
+bool operation_goes_on(const struct operation *op)
+{
+    return op->stage == STAGE_MAIN && op->was_running && operation_saved_first(op);
+}
+
+void operation_close_journal(struct operation *op)
+{
+    struct err err = ERR_INIT;
+
+    if (!store_remove_journal(op->daemon->store, &err))
+        log_error("%s", err.desc);
+    err_clear(&err);
+}
+
+bool operation_journal(void *arg, const json_t *journal, struct err *err)
+{
+    const struct operation *op = arg;
+    bool ok;
+
+    /* A recovery is made anew from the old journal when it is interrupted itself. */
+    if (op->stage == STAGE_RECOVER)
+        return true;
+    ok = store_write_journal(op->daemon->store, journal, err);
+    if (ok || op->stage != STAGE_GO_ON)
+        return ok;
+    /* That of the stage before stands, and says so as well: the guest need not wait for room. */
+    log_warn("%s", err->desc);
+    err_clear(err);
+    return true;
+}
+
 static struct operation *operation_new(struct daemon *daemon, const char *kind, json_t *request)
 {
     struct operation *op = alloc_zeroed(1, sizeof(*op));

@@ -63,6 +63,14 @@ void operation_announce(struct operation *op, const char *kind);
 void operation_note_process(struct operation *op);
 /* May a revert in place that is stuck before its commit point have left memory that is not that of the disks? */
 bool operation_tears(const struct operation *op);
+/* Is there a snapshot of this revert's save-as? */
+bool operation_saved_first(const struct operation *op);
+/* Has the guest to go on, in a stage of its own, once this one has failed? */
+bool operation_goes_on(const struct operation *op);
+/* Writes the stage's journal (struct runner_env.journal). */
+bool operation_journal(void *arg, const json_t *journal, struct err *err);
+/* The stage is over, and leaves nothing to settle. */
+void operation_close_journal(struct operation *op);
 /* new: SnapshotResult. */
 json_t *operation_result(const struct operation *op);
 /* The end: answers, concludes the job, frees the operation.  Steals result, clears err; err is NULL

@@ -60,13 +60,6 @@ static void operation_stage_done(struct operation *op)
     }
 }
 
-static bool operation_saved_first(const struct operation *op)
-{
-    const char *save_as = state_str(op->request, "save-as");
-
-    return save_as && state_snapshot(op->daemon->store->state, save_as);
-}
-
 static void operation_stage_failed(struct operation *op, struct err *err)
 {
     if (op->stage == STAGE_RECOVER) {
@@ -74,8 +67,10 @@ static void operation_stage_failed(struct operation *op, struct err *err)
         op->daemon->torn = operation_tears(op);
     }
     if (op->stage == STAGE_MAIN && operation_saved_first(op)) {
+        enum operation_stage next = operation_goes_on(op) ? STAGE_GO_ON : STAGE_UNSAVE;
+
         err_move(&op->failure, err);
-        operation_enter(op, op->was_running ? STAGE_GO_ON : STAGE_UNSAVE);
+        operation_enter(op, next);
         return;
     }
     if (op->failure.set) {
@@ -86,15 +81,6 @@ static void operation_stage_failed(struct operation *op, struct err *err)
         return;
     }
     operation_finish(op, NULL, err);
-}
-
-static void operation_close_journal(struct operation *op)
-{
-    struct err err = ERR_INIT;
-
-    if (!store_remove_journal(op->daemon->store, &err))
-        log_error("%s", err.desc);
-    err_clear(&err);
 }
 
 /* A delete that is taken back keeps the merges that were on record already: what they have emptied goes
@@ -147,7 +133,9 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
     case RUNNER_UNDONE:
         if (operation_again(op, &mine) || operation_tidy(op, &mine))
             return;
-        operation_close_journal(op);
+        /* Until that stage has one of its own it says that the guest was running. */
+        if (!operation_goes_on(op))
+            operation_close_journal(op);
         operation_stage_failed(op, &mine);
         return;
     case RUNNER_STUCK:
@@ -170,16 +158,6 @@ static struct link *operation_link(void *arg, const char *on)
     const struct operation *op = arg;
 
     return strcmp(on, "next") == 0 ? vm_next(op->daemon->vm) : vm_main(op->daemon->vm);
-}
-
-static bool operation_journal(void *arg, const json_t *journal, struct err *err)
-{
-    const struct operation *op = arg;
-
-    /* A recovery is made anew from the old journal when it is interrupted itself. */
-    if (op->stage == STAGE_RECOVER)
-        return true;
-    return store_write_journal(op->daemon->store, journal, err);
 }
 
 static void operation_progress(void *arg, json_int_t current, json_int_t total)
@@ -234,6 +212,7 @@ static bool operation_plan(struct operation *op, struct err *err)
         break;
     case STAGE_GO_ON:
         op->plan = plan_new(op->kind, state_str(op->request, "name"));
+        plan_set_running(op->plan, "running");
         plan_add(op->plan, planner_cont());
         break;
     case STAGE_RECOVER:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "proxy/recover.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -188,21 +189,37 @@ bool recover_cold(struct daemon *daemon, struct err *err)
     return ok;
 }
 
-/* Is what was kept whole, and still the present state?  Else the VM starts as after a power cut. */
-static bool recover_is_whole(const json_t *present)
+/* Does that say that what was kept is of no use, rather than that it could not be looked at? */
+static bool recover_is_stale(const struct err *why, const char *file)
+{
+    return strcmp(why->reason, REASON_IMAGE_CHANGED) == 0 ||
+           strcmp(why->reason, REASON_MEMORY_CHANGED) == 0 ||
+           (access(file, F_OK) < 0 && errno == ENOENT); /* where no journal could be written it was dropped so */
+}
+
+/* Is what was kept whole, and still the present state?  Else the VM starts as after a power cut.  False with err:
+ * that cannot be told yet, as where a file system is not mounted. */
+static bool recover_is_whole(const json_t *present, bool *whole, struct err *err)
 {
     const json_t *memory = json_object_get(present, "memory");
+    const char *file = state_str(memory, "file");
     json_t *result = NULL, *prints = json_pack("{s:O*}", "prints", json_object_get(present, "prints"));
-    struct err err = ERR_INIT;
-    bool whole = !memory || (deeds_find("stood-still")(prints, &result, &err) &&
-                             deeds_find("memory-check")(memory, &result, &err));
+    struct err why = ERR_INIT;
+    bool known;
 
-    if (!whole)
-        log_warn("the guest cannot be brought back as it was: %s", err.desc);
-    err_clear(&err);
+    *whole = !memory || (deeds_find("stood-still")(prints, &result, &why) &&
+                         deeds_find("memory-check")(memory, &result, &why));
+    known = *whole || recover_is_stale(&why, file);
+    if (!known)
+        err_set(err, REASON_FILE_UNUSABLE, "An interrupted revert has kept this VM's memory, and whether it can "
+                "go on from that cannot be told: %s; put that back, or remove '%s' to boot the VM anew",
+                why.desc, file);
+    else if (!*whole)
+        log_warn("the guest cannot be brought back as it was: %s", why.desc);
+    err_clear(&why);
     json_decref(prints);
     json_decref(result);
-    return whole;
+    return known;
 }
 
 /* Is what was kept lost when it is not brought back: is there memory, and no snapshot that has it? */
@@ -223,12 +240,13 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
     json_t *journal, *args;
     const json_t *present;
     struct world world;
+    bool whole;
 
     *begun = false;
     if (!store_read_journal(daemon->store, &journal, err))
         return false;
     present = planner_journal_present(journal, daemon->store->state);
-    if (present && recover_is_whole(present)) {
+    if (present && recover_is_whole(present, &whole, err) && whole) {
         collect_static(daemon, &world);
         args = planner_args(&world);
         *begun = json_equal(args, json_object_get(present, "args"));

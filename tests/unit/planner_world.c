@@ -92,6 +92,13 @@ static const char *graph_add_chain(json_t *nodes, const json_t *disk)
     return "filter";
 }
 
+void world_node(struct planner_world *world, const char *name)
+{
+    json_array_append_new(world->vm, json_pack("{s:[{s:s, s:s, s:s}]}", "chain", "node", name, "drv", "qcow2",
+                                               "file", "/i/other.qcow2"));
+    world_graph(world);
+}
+
 void world_graph(struct planner_world *world)
 {
     json_t *nodes = json_array(), *blocks = json_array(), *disk;

@@ -39,6 +39,8 @@ void world_args(struct planner_world *world, const char *line);
 void world_status_set(struct planner_world *world, const char *status);
 /* To be called after changes to vm. */
 void world_graph(struct planner_world *world);
+/* QEMU has one more node, that no disk has. */
+void world_node(struct planner_world *world, const char *name);
 
 /* A file that is there, with an inode of its own; backing may be NULL.  borrowed: its entry. */
 json_t *world_file_add(struct planner_world *world, const char *path, const char *format,

@@ -51,14 +51,6 @@ static struct planner_world *world_saved(enum planner_world_kind kind, int n, co
     return world;
 }
 
-/* QEMU has one more node, that no disk has. */
-static void world_node(struct planner_world *world, const char *name)
-{
-    json_array_append_new(world->vm, json_pack("{s:[{s:s, s:s, s:s}]}", "chain", "node", name, "drv", "qcow2",
-                                               "file", "/i/other.qcow2"));
-    world_graph(world);
-}
-
 static const char *reason_of(const json_t *plan)
 {
     return json_string_value(json_array_get(json_object_get(plan, "reasons"), 0));
@@ -313,62 +305,6 @@ static void a_second_process_loads_it_too(void **state)
     world_free(world);
 }
 
-/* ---- interrupted ---- */
-
-/* The steps that settle it, when QEMU lists these jobs; opened: it has the new overlays. */
-static void assert_settled_by(const char *jobs, bool opened, bool again, const char *names)
-{
-    struct planner_world *world = world_saved(WORLD_DRIVES, 1, "running");
-    json_t *old = world_plan(world, planner_revert, REVERT);
-    json_t *journal = json_pack("{s:b, s:O}", "committed", 0, "plan", old), *plan;
-    struct err err = ERR_INIT;
-
-    for (size_t i = 0; i < 2 && opened; i++)
-        world_node(world, state_str(step_arguments(plan_step(old, "drive-switch", i)), "value"));
-
-    world_status_set(world, "paused");
-    json_decref(world->w.jobs);
-    world->w.jobs = json_text(jobs);
-    plan = planner_recover(&world->w, world->state, journal, &err);
-    assert_non_null(plan);
-    assert_steps(plan, names);
-    assert_int_equal(json_is_true(json_object_get(plan, "again")), again);
-    json_decref(plan);
-    json_decref(journal);
-    json_decref(old);
-    world_free(world);
-}
-
-static void assert_settled(const char *jobs, bool again, const char *names)
-{
-    assert_settled_by(jobs, true, again, names);
-}
-
-#define BACK "drive-return drive-return "
-#define TIDY "job-dismiss? cont blockdev-del? blockdev-del? vmstate-close? vmstate-close? blockdev-del? " \
-             "blockdev-del? file-remove? file-remove? file-remove? file-remove?"
-
-static void jobs_tell_what_is_in_memory(void **state)
-{
-    (void)state;
-    assert_settled("[]", false, BACK TIDY);
-    assert_settled("[{'id': 'qsnap-keep', 'status': 'running'}]", true, "job-end");
-    assert_settled("[{'id': 'qsnap-keep', 'status': 'concluded'}]", false, BACK TIDY);
-    assert_settled("[{'id': 'qsnap-load', 'status': 'running'}]", true, "job-end");
-    assert_settled("[{'id': 'qsnap-load', 'status': 'concluded'}]", false,
-                   "job-dismiss? " BACK "memory-return job-dismiss job-dismiss " BACK TIDY);
-    assert_settled("[{'id': 'qsnap-load', 'status': 'concluded', 'error': 'x'},"
-                   " {'id': 'qsnap-return', 'status': 'concluded', 'error': 'y'}]", false,
-                   "job-dismiss? " BACK "memory-return job-dismiss job-dismiss " BACK TIDY);
-    assert_settled("[{'id': 'qsnap-load', 'status': 'concluded'},"
-                   " {'id': 'qsnap-return', 'status': 'concluded'}]", false,
-                   "job-dismiss job-dismiss " BACK TIDY);
-    assert_settled("[{'id': 'qsnap-return', 'status': 'concluded'}]", false,
-                   "job-dismiss job-dismiss " BACK TIDY);
-    /* another QEMU than the one that was interrupted, or one that had not come so far */
-    assert_settled_by("[]", false, false, TIDY);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,7 +317,6 @@ int main(void)
         cmocka_unit_test(what_speaks_against_it_is_said),
         cmocka_unit_test(disks_that_are_left_out_stay),
         cmocka_unit_test(a_second_process_loads_it_too),
-        cmocka_unit_test(jobs_tell_what_is_in_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -239,6 +239,22 @@ static void journal_of_many_merges_stays_small(void **state)
     world_free(world);
 }
 
+/* Behind a revert that was taken back: only the guest was left to go on.  Nothing of it is on record. */
+static void guest_that_was_to_go_on_does(void **state)
+{
+    struct planner_world *world = world_one(false);
+    json_t *plan = json_text("{'operation': 'snapshot-revert', 'name': 's1', 'running': true, 'steps':"
+                             " [{'step': 'cont', 'on': 'qemu'}]}"), *recovery;
+
+    (void)state;
+    world_status_set(world, "paused");
+    recovery = recover(world, plan, false);
+    assert_steps(recovery, "process-discard cont");
+    json_decref(recovery);
+    json_decref(plan);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +267,7 @@ int main(void)
         cmocka_unit_test(copy_that_was_left_is_passed_over_later),
         cmocka_unit_test(what_is_decided_is_finished),
         cmocka_unit_test(journal_of_many_merges_stays_small),
+        cmocka_unit_test(guest_that_was_to_go_on_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,6 +54,20 @@ static void tree_can_be_worked_with(void **state)
     json_decref(copy);
 }
 
+/* An operation that changes no record is told from one whose record is written already. */
+static void record_comes_from_no_operation_without_one(void **state)
+{
+    json_t *record = json_text(tree), *after = json_deep_copy(record);
+
+    (void)state;
+    assert_false(state_is_after(record, NULL));
+    state_advance(after);
+    assert_false(state_is_after(record, after));
+    assert_true(state_is_after(after, after));
+    json_decref(record);
+    json_decref(after);
+}
+
 /* Puts value (stolen; NULL: nothing) at a path of members and indexes, "snapshots.0.name". */
 static void put(json_t *at, const char *path, json_t *value)
 {
@@ -325,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new_record_can_be_worked_with),
         cmocka_unit_test(tree_can_be_worked_with),
+        cmocka_unit_test(record_comes_from_no_operation_without_one),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(snapshot_without_a_name_behind_one_with_a_parent_is_refused),
         cmocka_unit_test(damage_that_planners_would_trip_over_is_refused),
