@@ -136,6 +136,24 @@ static bool disks_refuse(const struct vm_disk *disk, const char *what, struct er
     return false;
 }
 
+bool disks_check_top(const struct world *world, const struct vm_disk *disk, struct err *err)
+{
+    for (size_t i = 0; i < world->graph->n_nodes; i++) {
+        const struct graph_node *node = &world->graph->nodes[i];
+
+        for (size_t k = 0; k < node->n_children; k++) {
+            if (node->children[k].node != disk->g->active)
+                continue;
+            err_set(err, REASON_CHAIN_MISMATCH, "Node '%s' stands on the image that disk '%s' runs on, so that "
+                    "QEMU gives it no other: close it with blockdev-del", node->name, disk->label);
+            err_name(err, "disk", disk->label);
+            err_name(err, "node", node->name);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool disks_check_kind(const struct world *world, const struct vm_disk *disk, struct err *err)
 {
     const struct graph_link *top = &disk->g->chain[0];
@@ -210,7 +228,7 @@ bool disks_select(const struct world *world, const json_t *names, struct vm_disk
             if (all.v[i].g->writable && !(all.v[i].a && all.v[i].a->cdrom))
                 disks_take(out, &all.v[i]);
     for (size_t i = 0; ok && i < out->n; i++)
-        ok = disks_check_kind(world, &out->v[i], err);
+        ok = disks_check_kind(world, &out->v[i], err) && disks_check_top(world, &out->v[i], err);
     disks_clear(&all);
     if (!ok)
         disks_clear(out);

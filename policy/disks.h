@@ -30,6 +30,10 @@ void disks_list(const struct world *world, struct vm_disks *out);
 void disks_clear(struct vm_disks *disks);
 const struct vm_disk *disks_find(const struct vm_disks *disks, const char *key);
 
+/* No other node stands on the disk's active image: an overlay of a client's, perhaps, that is left behind a
+ * commit.  QEMU refuses to move the disk off the image, or to merge it, as long as there is one. */
+bool disks_check_top(const struct world *world, const struct vm_disk *disk, struct err *err);
+
 /* The disks to snapshot: those that `names` (array of strings; NULL: every writable one) lists, by
  * label, qdev id or node-name.  Refuses what cannot be snapshotted, by reason. */
 bool disks_select(const struct world *world, const json_t *names, struct vm_disks *out,

@@ -213,12 +213,20 @@ static void delete_name_merge(struct delete *delete, struct delete_merge *at, co
     at->root_node = delete_node(delete, active);
 }
 
+/* Is it the active layer that goes? */
+static bool delete_check_top(const struct delete *delete, const struct delete_merge *at, struct err *err)
+{
+    return !at->disk || at->merge.direction == MERGE_STREAM || at->merge.above ||
+           disks_check_top(delete->world, at->disk, err);
+}
+
 static bool delete_check_merge(const struct delete *delete, const struct delete_merge *at,
                                const json_t *state, struct err *err)
 {
     return delete_check_state(delete, at, err) && delete_check_side(delete, at, err) &&
            delete_check_bitmaps(delete, at, err) && delete_check_filters(delete, at, err) &&
-           delete_check_growth(delete, at, state, err) && delete_check_room(delete, at, state, err);
+           delete_check_top(delete, at, err) && delete_check_growth(delete, at, state, err) &&
+           delete_check_room(delete, at, state, err);
 }
 
 static void delete_note_bytes(struct delete *delete, const struct merge *merge)

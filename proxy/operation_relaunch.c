@@ -51,7 +51,7 @@ static bool relaunch_begin(struct operation *op)
     op->journal = journal;
     op->waits_for_end = false;
     operation_renew(op);
-    op->daemon->found_next = WORLD_NEXT_NONE;
+    op->next = WORLD_NEXT_NONE;
     vm_make_room(op->daemon->vm);
     operation_enter(op, STAGE_RECOVER);
     return true;

@@ -9,6 +9,7 @@ Rule: the numbers here are those of oracle.S.
 """
 
 import atexit
+import hashlib
 import os
 import re
 import shutil
@@ -96,9 +97,10 @@ def disk_args(disks, style="drive"):
 
 
 class Image:
-    """The counter and its history, as an image holds them.  Raises when they contradict."""
+    """The counter and its history, as an image holds them.  Raises when they contradict.
+    sums: with sums_from, checksums of what it reads as from those offsets on."""
 
-    def __init__(self, path, fmt=None):
+    def __init__(self, path, fmt=None, sums_from=()):
         self.path = path
         with tempfile.TemporaryDirectory(prefix="qp-read-") as folder:
             raw = Path(folder) / "raw"
@@ -109,6 +111,8 @@ class Image:
                 self.count, self.born = self._sector(file, HEAD)
                 self.ring = [self._sector(file, RING + slot * RING_STEP)[0]
                              for slot in range(RING_SIZE)]
+            data = memoryview(raw.read_bytes()) if sums_from else b""
+            self.sums = [hashlib.sha256(data[offset:]).hexdigest() for offset in sums_from]
         self._check_ring()
 
     def _sector(self, file, offset):

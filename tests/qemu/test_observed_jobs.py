@@ -6,6 +6,7 @@ everything else goes on to work.  More of them: test_validations_hand.py (D9).""
 import sys
 
 import byhand
+import hostile
 import scene
 from scene import harness, qmp
 
@@ -46,6 +47,31 @@ def test_a_commit_of_the_clients_own_overlay(t):
         p.serial.wait_round()
         back.unlink()
         scene.tidy(p, folder=p.folder)
+
+
+def test_an_overlay_that_is_left_open_behind_a_commit(t):
+    """A client that has opened it has to close it: QEMU keeps it, on the image that runs again, and moves
+    the disk nowhere as long as it does."""
+    p = byhand.machine(t, formats=("qcow2", "raw"))
+    zero = scene.row(p, "zero")[0]
+    below = byhand.active(p, "d1")
+    byhand.together(p, p.folder, {"d0": "mine", "d1": "other"})
+    byhand.job(p, "block-commit", device="d1", **{"base-node": below})
+    for command, args in (("snapshot-create", {"name": "one"}),
+                          ("snapshot-delete", {"name": "zero", "direction": "commit"})):
+        if command == "snapshot-delete":
+            p.command("snapshot-delete", {"name": "mine", "metadata-only": True})
+        still = hostile.Still(p)
+        error = p.qmp.refused(command, args)
+        harness.equal((error.reason, error.data.get("node")), ("chain-mismatch", "other"), error.desc)
+        still.check()
+    p.command("blockdev-del", {"node-name": "other"})
+    one = scene.create(p, "one")
+    zero.same(p)
+    scene.revert(p, zero)
+    scene.revert(p, one)
+    (p.folder / "other.qcow2").unlink()
+    scene.tidy(p, folder=p.folder)
 
 
 def test_a_stream_leaves_everything_as_it_was(t):
