@@ -52,10 +52,54 @@ void durable_sweep(int dirfd, const char *name)
     unlinkat(dirfd, tmp, 0);
 }
 
+bool durable_sync_folder(int dirfd)
+{
+    int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), error;
+    bool ok = fd >= 0 && fsync(fd) == 0;
+
+    error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return ok;
+}
+
+static bool durable_exchange(int dirfd, const char *a, const char *b)
+{
+    return renameat2(dirfd, a, dirfd, b, RENAME_EXCHANGE) == 0;
+}
+
+/* The new file takes the name; the old one keeps the temporary name until that is on the disk, so that it
+ * can come back.  False with errno: who reads finds what was there before. */
+static bool durable_place(int dirfd, const char *tmp, const char *name)
+{
+    struct stat st;
+    bool had = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    /* Where the file system cannot do it the old one is lost to a reader. */
+    bool kept = had && !S_ISDIR(st.st_mode) && durable_exchange(dirfd, tmp, name);
+    int error;
+
+    if (!kept && renameat(dirfd, tmp, dirfd, name) < 0)
+        return false;
+    if (durable_sync_folder(dirfd)) {
+        if (kept)
+            unlinkat(dirfd, tmp, 0);
+        return true;
+    }
+    error = errno;
+    if (kept)
+        durable_exchange(dirfd, tmp, name);
+    else if (!had)
+        unlinkat(dirfd, name, 0);
+    durable_sync_folder(dirfd); /* a change of its own, and a descriptor of its own */
+    errno = error;
+    return false;
+}
+
 bool durable_write(int dirfd, const char *name, const void *data, size_t len, struct err *err)
 {
     char tmp[256];
-    int fd;
+    int fd, error;
     bool written;
 
     durable_temporary(name, tmp, sizeof(tmp));
@@ -69,11 +113,14 @@ bool durable_write(int dirfd, const char *name, const void *data, size_t len, st
         return false;
     }
     written = durable_write_all(fd, data, len);
-    if (close(fd) < 0)
+    error = errno;
+    if (close(fd) < 0 && written) {
         written = false;
-    if (written && renameat(dirfd, tmp, dirfd, name) == 0 && fsync(dirfd) == 0)
+        error = errno;
+    }
+    if (written && durable_place(dirfd, tmp, name))
         return true;
-    durable_errno(err, errno, "write", name);
+    durable_errno(err, written ? errno : error, "write", name);
     unlinkat(dirfd, tmp, 0);
     return false;
 }
@@ -156,13 +203,12 @@ bool durable_read_json(int dirfd, const char *name, json_t **out, struct err *er
 
 bool durable_remove(int dirfd, const char *name, struct err *err)
 {
-    if (unlinkat(dirfd, name, 0) < 0) {
-        if (errno == ENOENT)
-            return true;
+    /* One that is gone may only not be known to be: of an earlier try the folder could not be synced. */
+    if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT) {
         durable_errno(err, errno, "remove", name);
         return false;
     }
-    if (fsync(dirfd) < 0) {
+    if (!durable_sync_folder(dirfd)) {
         durable_errno(err, errno, "fsync the folder of", name);
         return false;
     }

@@ -2,11 +2,16 @@
 /*
  * durable: files that are there, whole, after a power cut, or not at all.
  *
- * A file is written to a temporary name, fsynced, renamed over its own name, and the folder is
+ * A file is written to a temporary name, fsynced, put in the place of the old one, and the folder is
  * fsynced.  A failed fsync is a failed write: what reached the disk is unknown, so the temporary
  * file is thrown away and the old content stays (see "Can applications recover from fsync
- * failures?", USENIX ATC 2020).  All functions block; none follows a symbolic link at the last
- * component of a name.
+ * failures?", USENIX ATC 2020).  No descriptor that has failed an fsync is asked again.
+ *
+ * A write that failed has changed nothing for who reads, now or after the program's end; where the folder's
+ * fsync has failed, the new file goes out of the way again.  After a power cut it may be there all the
+ * same if that could not be synced either: the disk was failing then.
+ *
+ * All functions block; none follows a symbolic link at the last component of a name.
  */
 #ifndef PROXY_DURABLE_H
 #define PROXY_DURABLE_H
@@ -24,10 +29,13 @@ bool durable_write_json(int dirfd, const char *name, const json_t *value, struct
 /* new: the JSON object in the file; *out is NULL when the file does not exist. */
 bool durable_read_json(int dirfd, const char *name, json_t **out, struct err *err);
 
+/* fsync of the folder, by a descriptor of its own.  False: errno. */
+bool durable_sync_folder(int dirfd);
+
 /* Removes what a durable_write() that was interrupted has left of the file. */
 void durable_sweep(int dirfd, const char *name);
 
-/* Unlinks and fsyncs the folder; a file that is not there is fine. */
+/* Unlinks and fsyncs the folder; a file that is not there is fine.  False: it may be gone or not. */
 bool durable_remove(int dirfd, const char *name, struct err *err);
 
 /* Unlinks the file at path and fsyncs its folder; a file that is not there is fine. */

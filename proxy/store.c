@@ -169,6 +169,9 @@ bool store_write(struct store *store, const json_t *state, struct err *err)
 {
     json_t *copy;
 
+    /* It would be taken for that of an operation that was interrupted, and the record go back to its. */
+    if (store->over && !store_remove_journal(store, err))
+        return false;
     if (!durable_write_json(store->dirfd, STORE_STATE, state, err))
         return false;
     copy = json_deep_copy(state);
@@ -179,7 +182,10 @@ bool store_write(struct store *store, const json_t *state, struct err *err)
 
 bool store_write_journal(struct store *store, const json_t *journal, struct err *err)
 {
-    return durable_write_json(store->dirfd, STORE_JOURNAL, journal, err);
+    if (!durable_write_json(store->dirfd, STORE_JOURNAL, journal, err))
+        return false;
+    store->over = false;
+    return true;
 }
 
 bool store_read_journal(struct store *store, json_t **out, struct err *err)
@@ -189,7 +195,8 @@ bool store_read_journal(struct store *store, json_t **out, struct err *err)
 
 bool store_remove_journal(struct store *store, struct err *err)
 {
-    return durable_remove(store->dirfd, STORE_JOURNAL, err);
+    store->over = !durable_remove(store->dirfd, STORE_JOURNAL, err);
+    return !store->over;
 }
 
 bool store_write_process(struct store *store, long pid, unsigned long long start,

@@ -35,6 +35,7 @@ struct store {
     char *memory_path;      /* absolute */
     int dirfd;
     json_t *state;          /* what is on disk; replaced by store_write() only */
+    bool over;              /* there may be a journal of an operation that is over */
 };
 
 /* new: the default folder of the VM called name. */
@@ -52,6 +53,7 @@ bool store_write(struct store *store, const json_t *state, struct err *err);
 bool store_write_journal(struct store *store, const json_t *journal, struct err *err);
 /* new: the journal, or NULL in *out when there is none. */
 bool store_read_journal(struct store *store, json_t **out, struct err *err);
+/* The operation is over.  Where that fails, it is tried again before the record is written. */
 bool store_remove_journal(struct store *store, struct err *err);
 
 bool store_write_process(struct store *store, long pid, unsigned long long start,

@@ -5,10 +5,37 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "proxy/durable.h"
+
+/* Calls of fsync() for folders, and from which one on so many of them fail. */
+static int folder_syncs, failing_from, failing;
+
+int fsync(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        int n = ++folder_syncs;
+
+        if (failing > 0 && n >= failing_from && n < failing_from + failing) {
+            errno = EIO;
+            return -1;
+        }
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+/* The next n syncs of folders fail. */
+static void folder_syncs_fail(int n)
+{
+    folder_syncs = 0;
+    failing_from = 1;
+    failing = n;
+}
 
 static void write_refused(const struct file_box *box, const char *reason)
 {
@@ -96,6 +123,44 @@ static void half_written_file_is_thrown_away(void **state)
     assert_false(file_is_there(box->fd, ".f.tmp"));
 }
 
+static void file_that_may_not_be_on_the_disk_goes_again(void **state)
+{
+    struct file_box *box = *state;
+    struct err err = ERR_INIT;
+
+    for (int n = 1; n <= 2; n++) { /* the way back can be synced, or cannot */
+        folder_syncs_fail(n);
+        write_refused(box, REASON_FILE_UNUSABLE);
+        assert_int_equal(folder_syncs, 2);
+        assert_false(file_is_there(box->fd, "f"));
+        file_put(box->fd, "f", "old");
+        folder_syncs_fail(n);
+        write_refused(box, REASON_FILE_UNUSABLE);
+        assert_file(box->fd, "f", "old");
+        assert_false(file_is_there(box->fd, ".f.tmp"));
+        folder_syncs_fail(0);
+        assert_true(durable_write(box->fd, "f", "new", 3, &err));
+        assert_int_equal(folder_syncs, 1);
+        assert_file(box->fd, "f", "new");
+        unlinkat(box->fd, "f", 0);
+    }
+}
+
+static void file_that_may_not_be_gone_is_synced_again(void **state)
+{
+    struct file_box *box = *state;
+    struct err err = ERR_INIT;
+
+    file_put(box->fd, "f", "old");
+    folder_syncs_fail(2);
+    for (int i = 0; i < 2; i++) {
+        assert_false(durable_remove(box->fd, "f", &err));
+        err_clear(&err);
+    }
+    assert_true(durable_remove(box->fd, "f", &err));
+    assert_int_equal(folder_syncs, 3);
+}
+
 static void folder_without_permission_is_an_error(void **state)
 {
     struct file_box *box = *state;
@@ -163,6 +228,8 @@ int main(void)
         FILE_BOX_TEST(links_are_not_followed),
         FILE_BOX_TEST(what_cannot_be_written_leaves_the_old_content),
         FILE_BOX_TEST(half_written_file_is_thrown_away),
+        FILE_BOX_TEST(file_that_may_not_be_on_the_disk_goes_again),
+        FILE_BOX_TEST(file_that_may_not_be_gone_is_synced_again),
         FILE_BOX_TEST(folder_without_permission_is_an_error),
         FILE_BOX_TEST(what_is_not_there_is_no_error),
         FILE_BOX_TEST(errors_are_told_apart),

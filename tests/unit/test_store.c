@@ -118,6 +118,31 @@ static void record_is_kept(void **state)
     json_decref(record);
 }
 
+/* Its operation would be finished or taken back on a record that has gone on. */
+static void record_does_not_go_on_beside_a_journal_that_is_over(void **state)
+{
+    struct file_box *box = *state;
+    struct store *store = open_fine(box->path);
+    json_t *journal = json_pack("{s:i}", "format", STATE_FORMAT), *found;
+    struct err err = ERR_INIT;
+
+    assert_true(store_write_journal(store, journal, &err));
+    assert_true(store_write(store, store->state, &err)); /* the operation's own */
+    unlinkat(store->dirfd, "journal.json", 0);
+    mkdirat(store->dirfd, "journal.json", 0700);
+    assert_false(store_remove_journal(store, &err));
+    err_clear(&err);
+    assert_false(store_write(store, store->state, &err));
+    err_clear(&err);
+    unlinkat(store->dirfd, "journal.json", AT_REMOVEDIR);
+    file_put(store->dirfd, "journal.json", "{}");
+    assert_true(store_write(store, store->state, &err));
+    assert_true(store_read_journal(store, &found, &err));
+    assert_null(found);
+    store_free(store);
+    json_decref(journal);
+}
+
 static void damaged_record_is_refused_and_kept(void **state)
 {
     static const char *const texts[] = {
@@ -197,6 +222,7 @@ int main(void)
         FILE_BOX_TEST(one_proxy_works_in_a_folder),
         FILE_BOX_TEST(folders_of_others_and_loose_ones),
         FILE_BOX_TEST(record_is_kept),
+        FILE_BOX_TEST(record_does_not_go_on_beside_a_journal_that_is_over),
         FILE_BOX_TEST(damaged_record_is_refused_and_kept),
         FILE_BOX_TEST(journal_and_process_come_and_go),
         FILE_BOX_TEST(memory_that_nothing_names_is_swept),
