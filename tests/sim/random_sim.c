@@ -68,11 +68,16 @@ static struct sim_fault draw_fault(bool revert)
     fault.kind = 1 + below(SIM_FAULT__COUNT - 1);
     if (!revert && (fault.kind == SIM_FAULT_NEXT || fault.kind == SIM_FAULT_SECOND))
         fault.kind = SIM_FAULT_MAIN;
+    else if (revert && below(3) == 0)
+        fault.kind = below(2) ? SIM_FAULT_NEXT : SIM_FAULT_SECOND;
     switch (fault.kind) {
     case SIM_FAULT_MAIN:
     case SIM_FAULT_NEXT:
-        fault.at = below(fault.kind == SIM_FAULT_MAIN ? 12 : 5);
+        fault.at = below(fault.kind == SIM_FAULT_MAIN ? 12 : 4);
         fault.trouble = 1 + below(SIM_TROUBLE__COUNT - 1);
+        break;
+    case SIM_FAULT_SECOND:
+        fault.at = below(50);
         break;
     case SIM_FAULT_HOST:
         fault.at = below(24);
@@ -303,8 +308,11 @@ int main(void)
     sim_fail_hook = run_failed;
     log_set_level(getenv("VERBOSE") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
     printf("1..1\n");
-    for (unsigned long long i = 0; i < count; i++)
+    for (unsigned long long i = 0; i < count; i++) {
         run_seed(first + i);
+        if (run.seeds % 1000 == 0)
+            printf("# %lu seeds, %lu operations, %lu faults\n", run.seeds, run.operations, run.faults);
+    }
     printf("ok 1 - %lu seeds: %lu operations, %lu done, %lu refused, %lu commands of clients\n", run.seeds,
            run.operations, run.done, run.refused, run.client);
     printf("# %lu faults:", run.faults);

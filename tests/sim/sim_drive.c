@@ -99,7 +99,11 @@ static void drive_kill(struct drive *drive, struct sim_qemu *qemu)
 static void drive_hit(struct drive *drive)
 {
     const struct sim_fault *fault = drive->fault;
+    struct sim_qemu *second = drive_second(drive);
 
+    if (fault->kind == SIM_FAULT_SECOND && second && drive->outcome->second_turns == fault->at)
+        drive_kill(drive, second);
+    drive->outcome->second_turns += second != NULL;
     if (drive->outcome->turns != fault->at)
         return;
     if (fault->kind == SIM_FAULT_PROXY && sim_proxy()) {
@@ -107,8 +111,6 @@ static void drive_hit(struct drive *drive)
         drive->outcome->met = true;
     } else if (fault->kind == SIM_FAULT_QEMU) {
         drive_kill(drive, drive->main);
-    } else if (fault->kind == SIM_FAULT_SECOND) {
-        drive_kill(drive, drive_second(drive));
     } else if (fault->kind == SIM_FAULT_CANCEL) {
         drive_cancel(drive);
     }

@@ -24,7 +24,7 @@ enum sim_fault_kind {
     SIM_FAULT_HOST,             /* the at-th call on the host */
     SIM_FAULT_PROXY,            /* the proxy is killed in the at-th turn */
     SIM_FAULT_QEMU,             /* the QEMU that runs is */
-    SIM_FAULT_SECOND,           /* the other one is */
+    SIM_FAULT_SECOND,           /* the other one is, in the at-th turn that it is there */
     SIM_FAULT_CANCEL,           /* the client cancels the job */
     SIM_FAULT__COUNT
 };
@@ -42,7 +42,8 @@ struct sim_outcome {
     bool lost;                  /* the guest's QEMU died, and nobody has its memory */
     bool met;                   /* the fault had its turn */
     bool stuck;                 /* for a while */
-    long turns, commands, next_commands, calls;     /* how many there were: points for faults */
+    /* how many there were: points for faults */
+    long turns, second_turns, commands, next_commands, calls;
     char reason[64];            /* of an error */
 };
 

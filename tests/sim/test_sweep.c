@@ -5,7 +5,7 @@
  *
  * FULL=1 takes every turn, command and call (make check-long); otherwise every STRIDE-th (default 3; 40 where
  * MODEL_MAX is set, for a slow run), beginning with another one each time.  ONLY=word: the scenes with that
- * word in their names.
+ * word in their names.  STOP=1: only up to the first failure.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,8 +157,7 @@ static void scene_sweep(const struct scene *scene, long stride)
     scene_points(scene, SIM_FAULT_HOST, SIM_FINE, whole.calls, stride);
     scene_points(scene, SIM_FAULT_PROXY, SIM_FINE, whole.turns, turns);
     scene_points(scene, SIM_FAULT_QEMU, SIM_FINE, whole.turns, turns);
-    if (whole.next_commands > 0)
-        scene_points(scene, SIM_FAULT_SECOND, SIM_FINE, whole.turns, turns);
+    scene_points(scene, SIM_FAULT_SECOND, SIM_FINE, whole.second_turns, turns);
     scene_points(scene, SIM_FAULT_CANCEL, SIM_FINE, whole.turns, turns);
 }
 
@@ -169,6 +168,8 @@ static void sweep_failed(const char *what)
            sim_trouble_name[sweep.fault.trouble]);
     sim_proxy_print_notes();
     sim_machine_end();
+    if (getenv("STOP"))
+        exit(1);
     longjmp(sweep.back, 1);
 }
 
