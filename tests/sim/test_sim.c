@@ -26,7 +26,9 @@ static int end(void **state)
     return 0;
 }
 
-/* borrowed until the next call: the error; NULL: it was done. */
+static const char *tell(const char *execute, const char *args, ...) __attribute__((format(printf, 2, 3)));
+
+/* borrowed: the error; NULL: it was done. */
 static const char *tell(const char *execute, const char *args, ...)
 {
     const char *error = NULL;
