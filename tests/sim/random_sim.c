@@ -205,6 +205,30 @@ static void client_device(void)
         ask("device_add", json_pack("{s:s, s:s}", "driver", "virtio-rng-pci", "id", "rng0"));
 }
 
+/* A block job of a client's own takes layers out of a chain, whatever the record says of them. */
+static void client_job(void)
+{
+    const struct sim_disk *disk = draw_disk();
+    const struct sim_node *top = sim_node_image(disk->root), *base = sim_node_image(top->backing);
+    bool commit = below(2);
+    json_t *args = json_pack("{s:s, s:s}", "job-id", "own", "device",
+                             commit && disk->device[0] ? disk->device : top->name);
+
+    /* Whoever writes into what is below the command line's image has to write another command line. */
+    if (!base || (commit && strstr(base->path, "/gold."))) {
+        json_decref(args);
+        return;
+    }
+    if (commit)
+        json_object_set_new(args, "base-node", json_string(base->name));
+    if (!ask(commit ? "block-commit" : "block-stream", args))
+        return;
+    for (int i = 0; i < 5; i++)
+        ask("query-jobs", NULL);
+    if (commit)
+        ask("job-complete", json_pack("{s:s}", "id", "own"));
+}
+
 /* The guest is let run on. */
 static void client_wait(void)
 {
@@ -227,6 +251,9 @@ static void do_client(void)
         break;
     case 4:
         client_device();
+        break;
+    case 5:
+        client_job();
         break;
     default:
         client_wait();
