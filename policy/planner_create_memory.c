@@ -76,6 +76,7 @@ static void create_vmstate(struct create *create)
     json_t *step = vmstate_save("memory-save", CREATE_JOB, CREATE_NODE,
                                 planner_ram_bytes(create->world));
 
+    step_undo(step, step_lenient(vmstate_end("qemu", CREATE_JOB, planner_ram_bytes(create->world))));
     step_undo(step, step_lenient(vmstate_dismiss("qemu", CREATE_JOB)));
     plan_add(create->plan, step);
 }

@@ -221,6 +221,7 @@ static void in_place_keep(struct in_place *at)
     json_t *step = vmstate_save("memory-keep", IN_PLACE_JOB_KEEP, IN_PLACE_NODE_PRESENT,
                                 at->present_bytes);
 
+    step_undo(step, step_lenient(vmstate_end("qemu", IN_PLACE_JOB_KEEP, at->present_bytes)));
     step_undo(step, step_lenient(vmstate_dismiss("qemu", IN_PLACE_JOB_KEEP)));
     in_place_add(at, step);
     in_place_add(at, vmstate_dismiss("qemu", IN_PLACE_JOB_KEEP));
@@ -230,6 +231,7 @@ static void in_place_keep(struct in_place *at)
  * try is in the way; that of the load goes last, as it tells a restart that this is not done. */
 static void in_place_undo_load(struct in_place *at, json_t *step)
 {
+    step_undo(step, step_lenient(vmstate_end("qemu", IN_PLACE_JOB_LOAD, at->present_bytes)));
     step_undo(step, step_lenient(vmstate_dismiss("qemu", IN_PLACE_JOB_RETURN)));
     for (size_t i = at->n_disks; i-- > 0;)
         step_undo(step, in_place_switch_step(IN_PLACE_BACK, &at->disks[i], at->disks[i].new,

@@ -178,7 +178,8 @@ bool revert_disks(struct revert *revert, struct err *err)
         if (!revert_name_disk(revert, key, json_string_value(layer), err))
             return false;
         if (json_object_get(devices, key))
-            json_object_set_new(disks, key, planner_disk(revert->after, json_object_get(devices, key),
+            json_object_set_new(disks, key, planner_disk(revert->after, key,
+                                                         json_object_get(devices, key),
                                                          json_string_value(layer)));
         if (state_disk(revert->after, key))
             continue;

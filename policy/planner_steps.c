@@ -307,10 +307,21 @@ void planner_cover(const json_t *state, json_t *snapshot, const char *key, json_
                                   json_object_get(disk, "qdev")));
 }
 
-json_t *planner_disk(const json_t *state, const json_t *device, const char *layer)
+/* The image that the disk began with; a client may have streamed it into a layer, under which it is no more. */
+static json_t *planner_base(const json_t *state, const char *key, const json_t *chain)
+{
+    json_t *lowest = json_array_get(chain, json_array_size(chain) - 1);
+    json_t *before = json_object_get(state_disk(state, key), "base");
+
+    if (before && !json_object_get(state_layer(state, json_string_value(lowest)), "base"))
+        return before;
+    return lowest;
+}
+
+json_t *planner_disk(const json_t *state, const char *key, const json_t *device, const char *layer)
 {
     json_t *chain = state_chain(state, layer, false);
-    json_t *base = json_array_get(chain, json_array_size(chain) - 1);
+    json_t *base = planner_base(state, key, chain);
     json_t *disk = json_pack("{s:O, s:O, s:s, s:O}", "device", json_object_get(device, "device"), "qdev",
                              json_object_get(device, "qdev"), "active", layer, "base", base);
 

@@ -62,8 +62,8 @@ json_t *planner_snapshot(const struct world *world, const json_t *state, const c
 /* The snapshot covers the disk, of which it keeps that layer. */
 void planner_cover(const json_t *state, json_t *snapshot, const char *key, json_t *layer);
 
-/* new: the record of a disk on that layer, from what the snapshot keeps of its device. */
-json_t *planner_disk(const json_t *state, const json_t *device, const char *layer);
+/* new: the record of the disk with that key on that layer, from what the snapshot keeps of its device. */
+json_t *planner_disk(const json_t *state, const char *key, const json_t *device, const char *layer);
 
 /* What the guest has as RAM; what a file of its memory may take: that and a bit for the devices. */
 json_int_t planner_ram_bytes(const struct world *world);

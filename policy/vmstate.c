@@ -67,6 +67,13 @@ json_t *vmstate_open_scratch(const char *on, const char *node, const char *file,
                   "file", "driver", "file", "filename", saved));
 }
 
+/* QEMU does nothing else while such a job runs. */
+static void vmstate_patience(json_t *step, json_int_t bytes)
+{
+    step_timeout(step, 0);
+    step_patience(step, PLAN_TIMEOUT_MS + bytes / VMSTATE_SLOWEST);
+}
+
 static json_t *vmstate_job(const char *step, const char *on, const char *execute, const char *job,
                            const char *node, json_int_t bytes)
 {
@@ -75,8 +82,7 @@ static json_t *vmstate_job(const char *step, const char *on, const char *execute
                                           "vmstate", node, "devices", node),
                                 expect_job(job, "concluded"));
 
-    step_timeout(made, 0);
-    step_patience(made, PLAN_TIMEOUT_MS + bytes / VMSTATE_SLOWEST);
+    vmstate_patience(made, bytes);
     if (bytes > 0)
         json_object_set_new(made, "bytes", json_integer(bytes));
     return made;
@@ -97,4 +103,14 @@ json_t *vmstate_dismiss(const char *on, const char *job)
 {
     return step_command("job-dismiss", on, job, "job-dismiss", json_pack("{s:s}", "id", job),
                         expect_job(job, "null"));
+}
+
+json_t *vmstate_end(const char *on, const char *job, json_int_t bytes)
+{
+    json_t *step = step_wait("job-end", on, job,
+                             json_pack("{s:s, s:s, s:[s,s], s:b}", "is", "job", "id", job, "in",
+                                       "concluded", "null", "error-ok", 1));
+
+    vmstate_patience(step, bytes);
+    return step;
 }

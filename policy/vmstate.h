@@ -46,5 +46,8 @@ json_t *vmstate_save(const char *step, const char *job, const char *node, json_i
 json_t *vmstate_load(const char *step, const char *on, const char *job, const char *node,
                      json_int_t bytes);
 json_t *vmstate_dismiss(const char *on, const char *job);
+/* new: the step that waits until such a job has ended, well or not, or is gone: nothing ends it before, and
+ * only then it can be dismissed. */
+json_t *vmstate_end(const char *on, const char *job, json_int_t bytes);
 
 #endif

@@ -65,7 +65,7 @@ static void the_vmstate_is_written_while_the_guest_stands(void **state)
     assert_steps(plan, "overlay-create* blockdev-add* overlay-create* blockdev-add* vmstate-create* "
                        "vmstate-open* stop* memory-save* transaction* cont job-dismiss blockdev-del "
                        "memory-seal layers-freeze state-write!");
-    assert_undo(plan, "memory-save", "job-dismiss? cont vmstate-close file-remove blockdev-del "
+    assert_undo(plan, "memory-save", "job-end? job-dismiss? cont vmstate-close file-remove blockdev-del "
                                      "file-remove blockdev-del file-remove");
     memory = json_object_get(state_snapshot(json_object_get(plan, "after"), "s1"), "memory");
     assert_json_is(memory, "{'format': 'vmstate', 'file': '/m/s1-1.mem', 'tag': 'qsnap',"
@@ -106,8 +106,8 @@ static void what_is_is_kept_until_the_snapshot_is_loaded_and_recorded(void **sta
     assert_undo(plan, "stop", "cont clients-release blockdev-del blockdev-del vmstate-close vmstate-close "
                               "file-remove file-remove blockdev-del blockdev-del file-remove file-remove");
     assert_undo(plan, "memory-load",
-                "job-dismiss? drive-return drive-return memory-return job-dismiss job-dismiss "
-                "drive-return drive-return job-dismiss? cont clients-release blockdev-del blockdev-del "
+                "job-end? job-dismiss? drive-return drive-return memory-return job-dismiss job-dismiss "
+                "drive-return drive-return job-end? job-dismiss? cont clients-release blockdev-del blockdev-del "
                 "vmstate-close vmstate-close file-remove file-remove blockdev-del blockdev-del file-remove "
                 "file-remove");
     step = plan_step(plan, "drive-switch", 0);

@@ -73,8 +73,8 @@ static void assert_settled(const char *jobs, bool again, const char *names)
 #define BACK "drive-return drive-return "
 #define LEFT "blockdev-del? blockdev-del? vmstate-close? vmstate-close? blockdev-del? blockdev-del? " \
              "file-remove? file-remove? file-remove? file-remove?"
-#define TIDY "job-dismiss? cont " LEFT
-#define TIDY_RUNNING "job-dismiss? " LEFT
+#define TIDY "job-end? job-dismiss? cont " LEFT
+#define TIDY_RUNNING "job-end? job-dismiss? " LEFT
 
 static void jobs_tell_what_is_in_memory(void **state)
 {
@@ -84,10 +84,10 @@ static void jobs_tell_what_is_in_memory(void **state)
     assert_settled("[{'id': 'qsnap-keep', 'status': 'concluded'}]", false, BACK TIDY);
     assert_settled("[{'id': 'qsnap-load', 'status': 'running'}]", true, "job-end");
     assert_settled("[{'id': 'qsnap-load', 'status': 'concluded'}]", false,
-                   "job-dismiss? " BACK "memory-return job-dismiss job-dismiss " BACK TIDY);
+                   "job-end? job-dismiss? " BACK "memory-return job-dismiss job-dismiss " BACK TIDY);
     assert_settled("[{'id': 'qsnap-load', 'status': 'concluded', 'error': 'x'},"
                    " {'id': 'qsnap-return', 'status': 'concluded', 'error': 'y'}]", false,
-                   "job-dismiss? " BACK "memory-return job-dismiss job-dismiss " BACK TIDY);
+                   "job-end? job-dismiss? " BACK "memory-return job-dismiss job-dismiss " BACK TIDY);
     assert_settled("[{'id': 'qsnap-load', 'status': 'concluded'},"
                    " {'id': 'qsnap-return', 'status': 'concluded'}]", false,
                    "job-dismiss job-dismiss " BACK TIDY);
@@ -101,7 +101,7 @@ static void jobs_tell_what_is_in_memory(void **state)
  * another time is nothing to keep. */
 static void guest_that_somebody_let_run_is_stopped_first(void **state)
 {
-    static const char again[] = "stop job-dismiss? " BACK "memory-return job-dismiss job-dismiss " BACK TIDY;
+    static const char again[] = "stop job-end? job-dismiss? " BACK "memory-return job-dismiss job-dismiss " BACK TIDY;
     static const char goes_on[] = BACK TIDY_RUNNING;
 
     (void)state;

@@ -312,6 +312,29 @@ static void changed_layer_of_another_branch_is_refused(void **state)
     world_free(world);
 }
 
+/* The command line names it still, and a start with that has to find the disk. */
+static void disk_keeps_the_image_that_a_client_has_streamed_away(void **state)
+{
+    struct planner_world *world = world_with(WORLD_DRIVES, 2);
+    json_t *chain = json_object_get(json_array_get(world->vm, 0), "chain"), *plan, *file;
+    json_t *id = json_object_get(json_object_get(state_snapshot(world->state, "s2"), "disks"), "drive:d0");
+    json_t *layer = state_layer(world->state, json_string_value(id));
+
+    (void)state;
+    json_object_set_new(layer, "parent", json_null());
+    file = json_object_get(world->w.files, state_str(layer, "real"));
+    json_object_del(file, "backing");
+    json_object_del(file, "backing-format");
+    while (json_array_size(chain) > 2)
+        json_array_remove(chain, 2);
+    world_graph(world);
+    plan = world_plan(world, planner_revert, "{'name': 's2', 'discard': true}");
+    assert_string_equal(state_str(state_disk(json_object_get(plan, "after"), "drive:d0"), "base"),
+                        state_str(state_disk(world->state, "drive:d0"), "base"));
+    json_decref(plan);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +349,7 @@ int main(void)
         cmocka_unit_test(requests_that_cannot_be_met_are_refused),
         cmocka_unit_test(changed_world_is_refused),
         cmocka_unit_test(changed_layer_of_another_branch_is_refused),
+        cmocka_unit_test(disk_keeps_the_image_that_a_client_has_streamed_away),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
