@@ -108,7 +108,7 @@ static void deed_start_process(struct operation *op, const json_t *args)
 
     for (size_t i = 0; i < n; i++)
         argv[i] = (char *)json_string_value(json_array_get(words, i));
-    vm_start_next(op->daemon->vm, argv, deed_vm_cb, op);
+    vm_start_next(op->daemon->vm, argv, json_is_true(json_object_get(args, "patient")), deed_vm_cb, op);
     free(argv);
 }
 
