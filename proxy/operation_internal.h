@@ -42,7 +42,7 @@ struct operation {
     enum world_next next;       /* the same: the second QEMU, as this recovery has found it */
     struct err failure;         /* of the stage that made the later ones necessary */
     struct event *start;        /* begins a stage from the loop */
-    time_t patience;            /* until when it waits for commands of clients; 0: not yet */
+    long long patience;         /* until when it waits for commands of clients (runner_now()); 0: not yet */
     /* A deed that runs. */
     const json_t *step;
     runner_deed_cb *deed_done;

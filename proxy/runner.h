@@ -78,4 +78,7 @@ void runner_job_ended(struct runner *runner, const json_t *data, bool cancelled)
 
 bool runner_committed(const struct runner *runner);
 
+/* Microseconds of a clock that only goes forward. */
+long long runner_now(void);
+
 #endif
