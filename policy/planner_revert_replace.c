@@ -237,6 +237,8 @@ void revert_replace_first(struct revert *revert)
         json_object_del(back, "undo"); /* the first of them is what takes the others back */
         if (strcmp(state_str(back, "step"), "settings-carry") == 0)
             step_lenient(back); /* the guest is worth more */
+        if (strcmp(state_str(back, "step"), "process-start") == 0)
+            json_object_set_new(json_object_get(back, "args"), "patient", json_true()); /* nothing else is left */
         step_undo(step, json_incref(back));
     }
 }

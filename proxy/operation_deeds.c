@@ -111,7 +111,7 @@ static void deed_start_process(struct operation *op, const json_t *args)
 
     for (size_t i = 0; i < n; i++)
         argv[i] = (char *)json_string_value(json_array_get(words, i));
-    vm_start_next(op->daemon->vm, argv, deed_vm_cb, op);
+    vm_start_next(op->daemon->vm, argv, json_is_true(json_object_get(args, "patient")), deed_vm_cb, op);
     free(argv);
 }
 
@@ -206,7 +206,7 @@ static bool deed_at_once(struct operation *op, const char *name, const json_t *a
 void operation_deed_timer_cb(evutil_socket_t fd, short what, void *arg)
 {
     struct operation *op = arg;
-    struct timeval now, poll = { .tv_usec = DEED_HOLD_POLL_MS * 1000 };
+    struct timeval poll = { .tv_usec = DEED_HOLD_POLL_MS * 1000 };
     struct err err = ERR_INIT;
     const char *name;
     bool ok;
@@ -222,10 +222,9 @@ void operation_deed_timer_cb(evutil_socket_t fd, short what, void *arg)
         err_clear(&err);
         return;
     }
-    evutil_gettimeofday(&now, NULL);
     if (!vm_main(op->daemon->vm) || link_in_flight(vm_main(op->daemon->vm)) == 0) {
         operation_deed_finish(op, true, NULL);
-    } else if (now.tv_sec * 1000000LL + now.tv_usec < op->deed_deadline) {
+    } else if (runner_now() < op->deed_deadline) {
         event_add(op->deed_timer, &poll);
     } else {
         link_hold(vm_main(op->daemon->vm), false);
@@ -237,10 +236,7 @@ void operation_deed_timer_cb(evutil_socket_t fd, short what, void *arg)
 
 static void deed_hold(struct operation *op)
 {
-    struct timeval now;
-
-    evutil_gettimeofday(&now, NULL);
-    op->deed_deadline = now.tv_sec * 1000000LL + now.tv_usec + DEED_HOLD_MS * 1000LL;
+    op->deed_deadline = runner_now() + DEED_HOLD_MS * 1000LL;
     link_hold(vm_main(op->daemon->vm), true);
 }
 

@@ -43,7 +43,7 @@ struct operation {
     struct err failure;         /* of the stage that made the later ones necessary */
     struct event *start;        /* begins a stage from the loop */
     bool waits_for_end;         /* of a QEMU whose connection has ended (operation_relaunch.c) */
-    time_t patience;            /* until when it waits for commands of clients; 0: not yet */
+    long long patience;         /* until when it waits for commands of clients (runner_now()); 0: not yet */
     /* A deed that runs. */
     const json_t *step;
     runner_deed_cb *deed_done;

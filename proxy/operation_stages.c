@@ -316,16 +316,15 @@ static void operation_collected(void *arg, bool ok, struct world *world, struct 
 /* What clients asked for before this came is done first: it may change what is relied on. */
 static bool operation_waits(struct operation *op)
 {
-    struct timeval now, pause = { .tv_usec = OPERATION_PAUSE_US };
+    struct timeval pause = { .tv_usec = OPERATION_PAUSE_US };
     struct link *link = vm_main(op->daemon->vm);
     struct err err = ERR_INIT;
 
     if (!observer_busy(op->daemon->observer) && (!link || !link_disturbed(link)))
         return false;
-    evutil_gettimeofday(&now, NULL);
     if (!op->patience)
-        op->patience = now.tv_sec + OPERATION_PATIENCE_S;
-    if (now.tv_sec <= op->patience) {
+        op->patience = runner_now() + OPERATION_PATIENCE_S * 1000000LL;
+    if (runner_now() <= op->patience) {
         event_add(op->start, &pause);
     } else {
         err_set(&err, REASON_BUSY, "A command that a client gave before does not end");

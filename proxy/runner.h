@@ -82,4 +82,7 @@ bool runner_committed(const struct runner *runner);
 /* borrowed: the steps that it was at, those of the plan or those that take it back; *at: the one that it ended at. */
 const json_t *runner_steps(const struct runner *runner, size_t *at);
 
+/* Microseconds of a clock that only goes forward. */
+long long runner_now(void);
+
 #endif

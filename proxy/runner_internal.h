@@ -86,9 +86,6 @@ void runner_progress_start(struct runner *runner);
 /* What a verification was answered. */
 void runner_progress_reply(struct runner *runner, const json_t *expect, const json_t *reply);
 
-/* Microseconds of a clock that only goes forward. */
-long long runner_now(void);
-
 const json_t *runner_current(const struct runner *runner);
 /* The next turn of the runner comes from the loop, after that time. */
 void runner_later(struct runner *runner, unsigned ms);

@@ -202,11 +202,27 @@ bool store_remove_journal(struct store *store, struct err *err)
     return !store->over;
 }
 
+/* new: which run of the kernel this is; NULL: it does not say. */
+static json_t *store_boot(void)
+{
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    char text[64];
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return NULL;
+    text[n] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return json_string(text);
+}
+
 static bool store_write_found(struct store *store, const char *name, long pid, unsigned long long start,
                               const json_t *argv, struct err *err)
 {
-    json_t *process = json_pack("{s:i, s:I, s:I, s:O}", "format", STATE_FORMAT, "pid",
-                                (json_int_t)pid, "start", (json_int_t)start, "argv", argv);
+    json_t *process = json_pack("{s:i, s:I, s:I, s:O, s:o*}", "format", STATE_FORMAT, "pid", (json_int_t)pid,
+                                "start", (json_int_t)start, "argv", argv, "boot", store_boot());
     bool ok = durable_write_json(store->dirfd, name, process, err);
 
     json_decref(process);
@@ -256,7 +272,20 @@ bool store_promote_next(struct store *store, long pid, struct err *err)
 
 bool store_read_process(struct store *store, bool next, json_t **out, struct err *err)
 {
-    return durable_read_json(store->dirfd, next ? STORE_PROCESS_NEXT : STORE_PROCESS, out, err);
+    const json_t *then;
+    json_t *now;
+
+    if (!durable_read_json(store->dirfd, next ? STORE_PROCESS_NEXT : STORE_PROCESS, out, err))
+        return false;
+    /* Behind a boot another process may have the same pid and the same start time. */
+    then = json_object_get(*out, "boot");
+    now = then ? store_boot() : NULL;
+    if (now && !json_equal(then, now)) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    json_decref(now);
+    return true;
 }
 
 void store_forget_next(struct store *store)

@@ -8,7 +8,8 @@
  *   qemu.sock      QEMU's private monitor; qemu.next.sock while a second QEMU loads
  *   qemu.pid       its pid, for people and scripts
  *   late-N-M       sockets of a second QEMU before they are moved into place (policy/planner_late.h)
- *   process.json   { format, pid, start, argv }: to find it again; argv as the user wrote it
+ *   process.json   { format, pid, start, argv, boot }: to find it again; argv as the user wrote it, boot the
+ *                  kernel's id of its run
  *   process.next.json   the same of a second QEMU, while there is one
  *
  * Rules: mode 0700, owned by us, one proxy at a time (flock on the folder).  Every file is replaced
@@ -66,7 +67,7 @@ bool store_write_next(struct store *store, long pid, unsigned long long start, c
 bool store_promote_next(struct store *store, long pid, struct err *err);
 /* qemu.pid alone, which is for people: a warning where that fails. */
 void store_tell_pid(struct store *store, long pid);
-/* new: process.json (or that of the second one), or NULL in *out. */
+/* new: process.json (or that of the second one), or NULL in *out, also when it is of before the last boot. */
 bool store_read_process(struct store *store, bool next, json_t **out, struct err *err);
 /* All that says how to find QEMU; or only what says so of the second one. */
 void store_forget_process(struct store *store);

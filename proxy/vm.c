@@ -265,6 +265,10 @@ static void vm_timeout_cb(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    if (vm->patient) {
+        log_warn("QEMU has not answered since its start: waiting on, as it is all that is left of the VM");
+        return;
+    }
     log_warn("the second QEMU does not answer: ending it");
     vm->overdue = true;
     if (vm->next && vm->next->process)

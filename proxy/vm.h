@@ -59,8 +59,9 @@ bool vm_end_stale_next(struct vm *vm, struct err *err);
  * stolen. */
 void vm_attach(struct vm *vm, const struct address *address);
 
-/* Starts next; done when it has negotiated. */
-void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *arg);
+/* Starts next; done when it has negotiated.  It is ended when that takes too long, unless patient: then it is all
+ * that is left of the VM. */
+void vm_start_next(struct vm *vm, char *const argv[], bool patient, vm_done_cb *done, void *arg);
 /* Ends next, if there is one; done when it is gone. */
 void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg);
 /* SIGKILL: QEMU then leaves alone what the next one has taken over; done when it is gone.  Refused when

@@ -28,6 +28,7 @@ struct vm {
     struct vm_room *room;       /* where commands of clients wait (vm_room.c), or NULL */
     bool discarding;            /* done_arg is vm_discard_next()'s own */
     bool overdue;               /* next is being ended because it does not answer */
+    bool patient;               /* it is not */
     bool end_when_ready;        /* main is to be ended as soon as next answers */
     bool announced;             /* ops->ready() was called */
     vm_done_cb *done;           /* of the one thing that is going on with next or main */

@@ -28,13 +28,14 @@ void vm_next_failed(const struct vm *vm, int status, struct err *err)
                 killed ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *arg)
+void vm_start_next(struct vm *vm, char *const argv[], bool patient, vm_done_cb *done, void *arg)
 {
     struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
     struct err err = ERR_INIT;
 
     store_sweep_aside(vm->store);
     vm->overdue = false;
+    vm->patient = patient;
     vm->next = instance_start(vm, STORE_SOCKET_NEXT, argv, &err);
     if (!vm->next) {
         done(arg, false, &err);
@@ -100,7 +101,7 @@ void vm_end_main(struct vm *vm, bool alone, vm_done_cb *done, void *arg)
     struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
     struct err err = ERR_INIT;
 
-    vm->end_when_ready = false;
+    vm->end_when_ready = vm->patient = false;
     event_del(vm->timeout);
     if (!vm->main) {
         done(arg, true, NULL);

@@ -14,6 +14,7 @@
  *     once ERRNO   the first one fails; the file of rules is unlinked by it
  *     slow MS      every such call takes that long, one at a time
  *     hold 0       such calls wait until the rule is gone
+ *     back S       of the call "clock" (gettimeofday; NAME is "clock"): each finds it so many seconds earlier
  *
  * With IOFAULT_PROGRAM only the program of that name is concerned, not those that it starts.
  *
@@ -24,10 +25,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -109,6 +112,22 @@ static int fault(const struct call *call)
     return 0;
 }
 
+#define REAL(name) \
+    static __typeof__(&name) real; \
+    if (!real) \
+        real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+    static atomic_long calls;
+    int result;
+    REAL(gettimeofday);
+
+    result = real(now, zone);
+    now->tv_sec -= fault(&(struct call){ .kind = "clock", .path = "clock" }) * ++calls;
+    return result;
+}
+
 /* Nonzero with errno: the call fails. */
 static int fails(struct call call)
 {
@@ -123,11 +142,6 @@ static int fails_write(int fd, off_t at, size_t bytes)
 {
     return fails((struct call){ .kind = at < SECTOR ? "header" : "data", .fd = fd, .bytes = bytes });
 }
-
-#define REAL(name) \
-    static __typeof__(&name) real; \
-    if (!real) \
-        real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
 static size_t length(const struct iovec *iov, int n)
 {

@@ -196,6 +196,21 @@ def test_a_second_qemu_that_does_not_start(t):
     scene.tidy(p)
 
 
+def test_the_first_one_may_take_longer_to_come_back(t):
+    """Than a second QEMU that can be thrown away: it is all that is left."""
+    p, saved = with_snapshot(t, BAD, ("qcow2",))
+    p.serial.wait_more(2)
+    broken(t, p, 2, "[ $n = 2 ] && exit 3; sleep 32")
+    mark = scene.Mark(p)
+    answer = p.qmp.reply(p.qmp.send("snapshot-revert", REPLACE), 90)
+    assert "ending it" not in p.log.read_text(errors="replace"), "it was not waited for"
+    comes_back(p, saved, answer, mark)
+    scene.tidy(p)
+
+
+test_the_first_one_may_take_longer_to_come_back.timeout = 150
+
+
 def test_neither_the_second_nor_the_first_starts(t):
     """The proxy ends, and its next start brings the guest back as it stopped."""
     p, saved = with_snapshot(t, BAD, ("qcow2", "raw"))
@@ -318,6 +333,7 @@ if __name__ == "__main__":
     sys.exit(harness.run([test_there_and_back, test_states,
                           test_a_client_waits_and_is_answered_once, test_all_kinds_of_requests_wait,
                           test_a_second_qemu_that_does_not_start,
+                          test_the_first_one_may_take_longer_to_come_back,
                           test_neither_the_second_nor_the_first_starts,
                           test_what_was_kept_is_not_whole, test_memory_that_does_not_load,
                           test_save_as_that_fails_then, test_no_room_for_what_is_to_be_kept]))

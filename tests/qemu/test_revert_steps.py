@@ -15,8 +15,10 @@ import shutil
 import signal
 import socket
 import sys
+import types
 from pathlib import Path
 
+import faulty
 import hostile
 import scene
 from scene import harness, oracle, vm
@@ -321,6 +323,29 @@ def test_no_room_for_an_overlay_when_it_is_made(t):
         harness.equal(error["data"]["reason"], "no-space", f"{number} overlays were made")
         still.check()
     scene.revert(p, saved)
+
+
+def test_a_clock_that_is_set_back_makes_no_wait_longer(t):
+    """For a client's command that does not end, while the guest may stand still."""
+    faults = faulty.Faults(t)
+    away = {"qemu-system-x86_64": f"exec 2>>'{t.path('messages')}'"}
+    p = hostile.Wrapped(t, oracle.make_disks(t.dir), away, options=["--log-level", "debug"])
+    s = types.SimpleNamespace(t=t, p=p, steps=hostile.Steps(p))
+    s.steps.start(env=faults.env)
+    p.serial.wait_tick(4)
+    scene.create(p, "s1")
+    s.client = p.client()
+    s.steps.hold("migrate-incoming")
+    sent = p.qmp.send("snapshot-revert", {"name": "s1", "discard": True})
+    s.steps.held()
+    release = no_end(s)
+    faults.rules(("back", 3600, "clock", "clock"))
+    s.steps.go()
+    failed = "step clients-hold: A command of a client did not end within"
+    harness.poll(lambda: any(failed in line for line in s.steps.lines), 15, "the wait to end")
+    release()
+    harness.equal(p.qmp.reply(sent, 20)["error"]["data"]["reason"], "busy", "reason")
+    p.serial.wait_more(3)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ static void memory_is_kept_before_the_first_ends(void **state)
     struct planner_world *world = world_one("running");
     json_t *plan = world_plan(world, planner_revert, REPLACE);
     char *words = world_words(plan), *back = words_back(plan);
+    json_t *undo;
 
     (void)state;
     assert_steps(plan, "memory-check overlay-create* overlay-create* memory-create* migrate-parameters* "
@@ -68,6 +69,10 @@ static void memory_is_kept_before_the_first_ends(void **state)
     assert_non_null(strstr(words, "/i/a.vm-6.qcow2"));
     assert_non_null(strstr(back, "/i/a.vm-3.qcow2"));
     assert_non_null(strstr(back, "-incoming defer"));
+    /* and is waited for, as nothing else is left */
+    undo = json_object_get(plan_step(plan, "process-end", 0), "undo");
+    assert_json_is(json_object_get(json_object_get(json_array_get(undo, 1), "args"), "patient"), "true");
+    assert_null(json_object_get(json_object_get(plan_step(plan, "process-start", 0), "args"), "patient"));
     assert_json_is(json_object_get(json_object_get(plan_step(plan, "files-remove", 0), "args"), "files"),
                    "['/i/a.vm-3.qcow2', '/i/b.vm-5.qcow2', '/m/.present-5.mem']");
     free(words);

@@ -224,6 +224,41 @@ static void the_second_process_becomes_the_first(void **state)
     store_free(store);
 }
 
+static void a_process_of_another_boot_is_none(void **state)
+{
+    struct file_box *box = *state;
+    json_t *argv, *out = NULL;
+    struct err err = ERR_INIT;
+    struct store *store;
+
+    if (access("/proc/sys/kernel/random/boot_id", R_OK) < 0)
+        skip();
+    store = open_fine(box->path);
+    argv = json_text("['qemu']");
+    for (int next = 0; next < 2; next++) {
+        const char *file = next ? "process.next.json" : "process.json";
+        char *text;
+
+        assert_true((next ? store_write_next : store_write_process)(store, 4711, 99, argv, &err));
+        assert_true(store_read_process(store, next, &out, &err));
+        assert_int_equal(json_integer_value(json_object_get(out, "pid")), 4711);
+        json_object_set_new(out, "boot", json_string("another"));
+        text = json_dumps(out, 0);
+        file_put(store->dirfd, file, text);
+        free(text);
+        json_decref(out);
+        assert_true(store_read_process(store, next, &out, &err));
+        assert_null(out);
+        /* Written by a proxy that did not know of it. */
+        file_put(store->dirfd, file, "{\"format\": 1, \"pid\": 4711, \"start\": 99}");
+        assert_true(store_read_process(store, next, &out, &err));
+        assert_non_null(out);
+        json_decref(out);
+    }
+    json_decref(argv);
+    store_free(store);
+}
+
 static void memory_that_nothing_names_is_swept(void **state)
 {
     struct file_box *box = *state;
@@ -252,6 +287,7 @@ int main(void)
         FILE_BOX_TEST(damaged_record_is_refused_and_kept),
         FILE_BOX_TEST(journal_and_process_come_and_go),
         FILE_BOX_TEST(the_second_process_becomes_the_first),
+        FILE_BOX_TEST(a_process_of_another_boot_is_none),
         FILE_BOX_TEST(memory_that_nothing_names_is_swept),
     };
 
