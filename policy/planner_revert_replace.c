@@ -151,7 +151,7 @@ bool revert_check_replace(struct revert *revert, const json_t *request, struct e
     }
     memory = replace_memory(revert);
     file = state_str(memory, "file");
-    revert->present = json_pack("{s:b, s:o, s:o*}", "kept", 0, "args", planner_args(revert->world),
+    revert->present = json_pack("{s:b, s:o, s:o*}", "kept", 0, "args", planner_args(revert->world->given),
                                 "memory", memory);
     if (file && !replace_is_saved(revert) &&
         (!world_check_migratable(revert->world, err) ||

@@ -122,8 +122,8 @@ static char **launch_cold_argv(struct daemon *daemon, struct err *err)
     return argv;
 }
 
-/* The configuration that clients made belongs to a process that is gone; of disks that no snapshot knows
- * nothing has to be known. */
+/* The configuration that clients made belongs to a process that is gone, and so does the command line of a
+ * snapshot; of disks that no snapshot knows nothing has to be known. */
 static bool launch_forget(struct daemon *daemon, struct err *err)
 {
     json_t *state = json_deep_copy(daemon->store->state);
@@ -131,6 +131,7 @@ static bool launch_forget(struct daemon *daemon, struct err *err)
     bool ok;
 
     any = json_array_size(json_object_get(state, "config")) > 0 || any;
+    any = json_object_del(state, "args") == 0 || any;
     json_object_set_new(state, "config", json_array());
     ok = !any || store_write(daemon->store, state, err);
     json_decref(state);

@@ -296,7 +296,7 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
     present = planner_journal_present(journal, daemon->store->state);
     if (present && recover_is_whole(present, &whole, err) && whole) {
         collect_static(daemon, &world);
-        args = planner_args(&world);
+        args = planner_args(world.given);
         *begun = json_equal(args, json_object_get(present, "args"));
         json_decref(args);
         if (*begun)
