@@ -17,6 +17,7 @@
 #include "proxy/background.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
+#include "proxy/neighbours.h"
 #include "proxy/observer.h"
 #include "proxy/recover.h"
 #include "proxy/sock.h"
@@ -113,7 +114,8 @@ static char **launch_cold_argv(struct daemon *daemon, struct err *err)
     if (deed_inspect(paths, &found, err)) {
         world.files = json_incref(json_object_get(found, "files"));
         world.rooms = json_incref(json_object_get(found, "rooms"));
-        argv = planner_start(&world, daemon->store->state, err);
+        if (neighbours_allow(daemon->store, &world, err))
+            argv = planner_start(&world, daemon->store->state, err);
     }
     json_decref(paths);
     json_decref(found);

@@ -18,7 +18,6 @@
 #include "proxy/log.h"
 #include "qmp/alloc.h"
 
-#define STORE_STATE "state.json"
 #define STORE_JOURNAL "journal.json"
 #define STORE_PROCESS "process.json"
 #define STORE_PROCESS_NEXT "process.next.json"
