@@ -212,11 +212,12 @@ bool recover_cold(struct daemon *daemon, struct err *err)
 
     if (!store_read_journal(daemon->store, &journal, err))
         return false;
-    ok = !journal || (recover_settle(daemon, journal, err) &&
-                      store_remove_journal(daemon->store, err));
-    json_decref(journal);
+    ok = !journal || recover_settle(daemon, journal, err);
+    /* As long as there is no record the journal says whose memory it is. */
     if (ok)
         store_sweep_memory(daemon->store);
+    ok = ok && (!journal || store_remove_journal(daemon->store, err));
+    json_decref(journal);
     return ok;
 }
 
