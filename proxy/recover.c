@@ -17,6 +17,7 @@
 #include "proxy/in_use.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
+#include "proxy/recover_look.h"
 #include "qmp/alloc.h"
 
 /* Unlinks what the arguments of such a deed name; no QEMU of ours is there to be asked. */
@@ -49,22 +50,6 @@ static void recover_deeds(const struct daemon *daemon, const char *name, const j
     }
 }
 
-/* What the files say that a record names. */
-static bool recover_look(struct daemon *daemon, const json_t *state, struct world *world,
-                         struct err *err)
-{
-    json_t *paths, *found = NULL;
-    bool ok;
-
-    collect_static(daemon, world);
-    paths = collect_paths(world, state);
-    ok = deed_inspect(paths, &found, err);
-    world->files = json_incref(json_object_get(found, "files"));
-    json_decref(paths);
-    json_decref(found);
-    return ok;
-}
-
 /* Do all disks' chains in that record have the headers that it says?  Whether a file was touched since
  * is not asked: that says nothing of which record is the right one. */
 static bool recover_fits(void *arg, const json_t *record)
@@ -89,42 +74,14 @@ static bool recover_fits(void *arg, const json_t *record)
     return ok;
 }
 
-/* Are the images there that the disks stood on before?  As long as a file system is not mounted
- * nothing can be told of what lies beside them. */
-static bool recover_there(const struct world *world, const json_t *before, const json_t *adopted,
-                          struct err *err)
-{
-    const char *key;
-    json_t *disk, *id;
-    size_t i;
-
-    json_object_foreach(json_object_get(adopted, "disks"), key, disk) {
-        json_t *chain = state_chain(adopted, state_str(disk, "active"), true);
-
-        json_array_foreach(chain, i, id) {
-            const json_t *layer = state_layer(adopted, json_string_value(id));
-            const char *real = state_str(layer, "real");
-            bool old = state_layer(before, json_string_value(id)) ||
-                       json_object_get(layer, "base") || json_object_get(layer, "foreign");
-
-            if (!old || err->set || world_file(world, real))
-                continue;
-            err_set(err, REASON_IMAGE_CHANGED, "The image '%s' is missing", real);
-            err_name(err, "file", real);
-        }
-        json_decref(chain);
-    }
-    return !err->set;
-}
-
 static bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)
 {
     json_t *adopted = planner_adopted(plan, daemon->store->state);
     struct world world;
     bool ok;
 
-    ok = recover_look(daemon, adopted, &world, err) &&
-         recover_there(&world, daemon->store->state, adopted, err);
+    ok = recover_look_at(daemon, adopted, &world, err) &&
+         recover_look_images(&world, daemon->store->state, adopted, err);
     if (!ok) {
         log_warn("snapshot-create of '%s' was interrupted: that is settled when its images are there",
                  state_str(plan, "name"));
@@ -142,19 +99,61 @@ static bool recover_create(struct daemon *daemon, const json_t *plan, struct err
     return ok;
 }
 
+/* Is what the journal says to be committed so?  Its undo may have removed the overlays when the journal could not
+ * be written any more.  False with err: their images are not there either, so that nothing can be told. */
+static bool recover_still_committed(struct daemon *daemon, const json_t *after, bool *committed,
+                                    struct err *err)
+{
+    struct world world;
+    bool ok = recover_look_at(daemon, after, &world, err);
+
+    if (ok && !recover_look_overlays(&world, daemon->store->state, after)) {
+        *committed = false;
+        ok = recover_look_images(&world, daemon->store->state, after, err);
+    }
+    json_decref(world.files);
+    return ok;
+}
+
+/* What a revert has made is removed.  As long as a file system is not mounted it is not gone. */
+static bool recover_take_back(struct daemon *daemon, const json_t *plan, struct err *err)
+{
+    struct world world;
+    json_t *step, *undo;
+    size_t i, k;
+    bool ok = recover_look_at(daemon, daemon->store->state, &world, err);
+
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        json_array_foreach(json_object_get(step, "undo"), k, undo)
+            if (ok && strcmp(state_str(undo, "step"), "file-remove") == 0)
+                ok = recover_look_beside(&world, daemon->store->state,
+                                         state_str(json_object_get(undo, "args"), "file"), err);
+    if (ok)
+        recover_deeds(daemon, "file-remove", plan, true);
+    json_decref(world.files);
+    return ok;
+}
+
 static bool recover_revert(struct daemon *daemon, const json_t *plan, bool committed,
                            struct err *err)
 {
     const json_t *after = json_object_get(plan, "after");
-
-    log_warn("snapshot-revert to '%s' was interrupted: it is %s", state_str(plan, "name"),
-             committed ? "finished" : "taken back");
-    if (!committed) {
-        recover_deeds(daemon, "file-remove", plan, true);
-        return true;
-    }
     /* A record that is written already knows more than a journal that is older. */
-    if (!state_is_after(daemon->store->state, after) && !store_write(daemon->store, after, err))
+    bool written = state_is_after(daemon->store->state, after), told = true;
+
+    if (committed && !written)
+        told = recover_still_committed(daemon, after, &committed, err);
+    if (told && !committed)
+        told = recover_take_back(daemon, plan, err);
+    if (told)
+        log_warn("snapshot-revert to '%s' was interrupted: it is %s", state_str(plan, "name"),
+                 committed ? "finished" : "taken back");
+    else
+        err_prefix(err, "snapshot-revert to '%s' was interrupted, and that cannot be settled yet",
+                   state_str(plan, "name"));
+    if (!told || !committed)
+        return told;
+    if (!written && !store_write(daemon->store, after, err))
         return false;
     recover_deeds(daemon, "files-remove", plan, false);
     return true;
@@ -166,7 +165,7 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
     struct world world;
     json_t *args;
 
-    if (recover_look(daemon, daemon->store->state, &world, err))
+    if (recover_look_at(daemon, daemon->store->state, &world, err))
         fitting = fitting_record(&world, plan, daemon->store->state, recover_fits, &world);
     json_decref(world.files);
     if (err->set)
