@@ -61,4 +61,9 @@ json_t *planner_files(const json_t *state);
  * Only files, rooms and the arguments of the world are looked at. */
 char **planner_start(const struct world *world, const json_t *state, struct err *err);
 
+/* May the VM be started, for all that another one's record says, which lies in that folder?  Not on an image, unless
+ * it is on this VM's record, that snapshots of the other stand on. */
+bool planner_start_spares(const struct world *world, const json_t *state, const json_t *other,
+                          const char *folder, struct err *err);
+
 #endif

@@ -67,7 +67,7 @@ static bool in_place_exports(const json_t *config)
 /* Memory can only be loaded into the very devices that it was saved from. */
 static bool in_place_check_machine(const struct revert *revert, struct err *why)
 {
-    json_t *args = planner_args(revert->world), *ids = planner_device_ids(revert->world);
+    json_t *args = planner_args(revert->world->args), *ids = planner_device_ids(revert->world);
     json_t *config = planner_config(revert->world, revert->after);
 
     if (!fit_compare(json_object_get(revert->snapshot, "qemu"), json_object_get(revert->snapshot, "fit"),

@@ -202,6 +202,7 @@ static void revert_finish(struct revert *revert)
 
     json_object_set_new(revert->after, "current", json_string(revert->name));
     json_object_set(revert->after, "config", json_object_get(revert->snapshot, "config"));
+    json_object_set(revert->after, "args", json_object_get(revert->snapshot, "args"));
     garbage = state_collect_garbage(revert->after);
     if (revert_is_replace(revert))
         revert_replace_garbage(revert, garbage);

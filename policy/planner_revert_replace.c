@@ -137,6 +137,40 @@ static bool replace_plan_return(struct revert *revert, struct err *err)
     return ok;
 }
 
+static bool replace_has_bitmap(const struct world *world, const struct graph_link *link)
+{
+    json_t *bitmap;
+    size_t i;
+
+    if (json_is_true(json_object_get(world_file(world, link->file), "bitmaps")))
+        return true;
+    json_array_foreach(json_object_get(link->image->info, "dirty-bitmaps"), i, bitmap)
+        if (json_is_true(json_object_get(bitmap, "persistent")))
+            return true;
+    return false;
+}
+
+/* QEMU notes in an image that it has taken the bitmaps out, when it loads: behind a way back that was interrupted
+ * itself the image is not what was kept, and looks as if the guest had run on. */
+static bool replace_check_bitmaps(const struct world *world, struct err *err)
+{
+    struct vm_disks all;
+
+    disks_list(world, &all);
+    for (size_t i = 0; i < all.n && !err->set; i++) {
+        const char *label = all.v[i].label;
+
+        if (!all.v[i].g->writable || !replace_has_bitmap(world, &all.v[i].g->chain[0]))
+            continue;
+        err_set(err, REASON_METHOD_UNAVAILABLE, "Disk '%s' has a persistent dirty bitmap, with which the method "
+                "'replace' could not bring back the VM as it is for certain: remove that with "
+                "block-dirty-bitmap-remove", label);
+        err_name(err, "disk", label);
+    }
+    disks_clear(&all);
+    return !err->set;
+}
+
 bool revert_check_replace(struct revert *revert, const json_t *request, struct err *err)
 {
     const char *status = world_status(revert->world), *file;
@@ -151,8 +185,12 @@ bool revert_check_replace(struct revert *revert, const json_t *request, struct e
     }
     memory = replace_memory(revert);
     file = state_str(memory, "file");
-    revert->present = json_pack("{s:b, s:o, s:o*}", "kept", 0, "args", planner_args(revert->world),
+    revert->present = json_pack("{s:b, s:o, s:o*}", "kept", 0, "args", planner_args(revert->world->given),
                                 "memory", memory);
+    /* The layers that a save-as will make have none. */
+    if (file && (!revert->save_as || state_snapshot(revert->state, revert->save_as)) &&
+        !replace_check_bitmaps(revert->world, err))
+        return false;
     if (file && !replace_is_saved(revert) &&
         (!world_check_migratable(revert->world, err) ||
          !overlay_check_room(revert->world, file, planner_memory_bytes(revert->world), err)))

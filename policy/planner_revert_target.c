@@ -107,19 +107,12 @@ bool revert_check_excluded(struct revert *revert, struct err *err)
 static struct args *revert_user_args(const struct revert *revert, struct err *err)
 {
     const json_t *list = json_object_get(revert->snapshot, "args");
-    size_t n = json_array_size(list);
-    char **argv = alloc_zeroed(n + 1, sizeof(*argv));
-    struct args *args = NULL;
 
-    for (size_t i = 0; i < n; i++)
-        argv[i] = (char *)json_string_value(json_array_get(list, i));
-    if (n > 0)
-        args = args_parse((int)n, argv, err);
-    else
-        err_set(err, REASON_METHOD_UNAVAILABLE, "Snapshot '%s' was made without a command line: "
-                "nothing can be started from it", revert->name);
-    free(argv);
-    return args;
+    if (json_array_size(list) > 0)
+        return planner_parse_args(list, err);
+    err_set(err, REASON_METHOD_UNAVAILABLE, "Snapshot '%s' was made without a command line: "
+            "nothing can be started from it", revert->name);
+    return NULL;
 }
 
 bool revert_parse_args(struct revert *revert, struct err *err)

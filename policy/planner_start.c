@@ -44,6 +44,29 @@ static const char *start_layer_at(const struct world *world, const json_t *state
     return NULL;
 }
 
+static bool start_has_print(const json_t *file, const json_t *print)
+{
+    static const char *const members[] = { "size", "mtime", "dev", "ino" };
+    bool same = file && print;
+
+    for (size_t i = 0; same && i < 4; i++)
+        same = json_equal(json_object_get(file, members[i]), json_object_get(print, members[i]));
+    return same;
+}
+
+/* The frozen layer whose file is now at path, wherever it was before; or NULL.  An inode alone may be that of a file
+ * that was made since. */
+static const char *start_layer_moved(const struct world *world, const json_t *state, const char *path)
+{
+    const char *id;
+    json_t *layer;
+
+    json_object_foreach(json_object_get(state, "layers"), id, layer)
+        if (start_has_print(world_file(world, path), json_object_get(layer, "print")))
+            return id;
+    return NULL;
+}
+
 /* Is what the disk will run on what it ran on before, from the top down? */
 static bool start_check(const struct world *world, const json_t *state, const char *active,
                         struct err *err)
@@ -62,6 +85,30 @@ static bool start_check(const struct world *world, const json_t *state, const ch
     return false;
 }
 
+/* An image that is not on record.  Where the VM has gone on to other layers it would boot what was long ago,
+ * and write to what they stand on, if it is but the old image in another place. */
+static bool start_unknown(const struct world *world, const json_t *state, const struct args_disk *disk,
+                          struct err *err)
+{
+    const json_t *record = state_disk(state, disk->key);
+    const char *moved = disk->path ? start_layer_moved(world, state, disk->path) : NULL;
+    const char *base = state_str(record, "base");
+
+    if (!moved && (!disk->path || !record || strcmp(state_str(record, "active"), base) == 0))
+        return true;
+    base = state_str(state_layer(state, moved ? moved : base), "real");
+    if (moved)
+        err_set(err, REASON_CHAIN_MISMATCH, "The command line names '%s' for disk '%s': on record that image is "
+                "'%s', on which snapshots stand: put the images back to where they were", disk->path,
+                disk->key, base);
+    else
+        err_set(err, REASON_CHAIN_MISMATCH, "The command line names '%s' for disk '%s', which on record began with "
+                "'%s' and has gone on to other layers: name that one, or, for another image, give the disk "
+                "another id or the VM another name (-n)", disk->path, disk->key, base);
+    err_name(err, "file", disk->path);
+    return false;
+}
+
 /* Decides about one disk of the command line: on which layer it starts, or none of ours. */
 static bool start_disk(const struct world *world, const json_t *state, const struct args_disk *disk,
                        json_t *actives, struct err *err)
@@ -70,8 +117,10 @@ static bool start_disk(const struct world *world, const json_t *state, const str
     const char *named = disk->path ? start_layer_at(world, state, disk->path) : NULL;
     const char *active = state_str(record, "active");
 
-    if (!named || disk->read_only)
-        return true; /* an image that is not on record, or one that nobody writes to */
+    if (disk->read_only)
+        return true; /* nobody writes to it */
+    if (!named)
+        return start_unknown(world, state, disk, err);
     if (record && strcmp(named, state_str(record, "base")) == 0) {
         json_object_set_new(actives, disk->key, json_string(active));
         return start_check(world, state, active, err);
@@ -99,4 +148,26 @@ char **planner_start(const struct world *world, const json_t *state, struct err 
         argv = layers_rewrite(world->args, state, actives, LAYERS_RUN, NULL, NULL, err);
     json_decref(actives);
     return argv;
+}
+
+bool planner_start_spares(const struct world *world, const json_t *state, const json_t *other,
+                          const char *folder, struct err *err)
+{
+    for (size_t i = 0; i < world->args_disks->n; i++) {
+        const struct args_disk *disk = &world->args_disks->v[i];
+        const char *id;
+
+        if (!disk->path || disk->read_only || disk->snapshot || start_layer_at(world, state, disk->path))
+            continue;
+        id = start_layer_moved(world, other, disk->path);
+        if (!id || json_object_get(state_layer(other, id), "foreign") ||
+            (!state_layer_named(other, id, NULL) && state_layer_children(other, id, NULL) == 0))
+            continue;
+        err_set(err, REASON_CHAIN_MISMATCH, "Writing to '%s' would destroy the snapshots of another VM, or of this "
+                "one under another name, whose state folder is '%s': start that one with -n or -d",
+                disk->path, folder);
+        err_name(err, "file", disk->path);
+        return false;
+    }
+    return true;
 }

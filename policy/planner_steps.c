@@ -244,10 +244,10 @@ json_t *planner_device_ids(const struct world *world)
     return list;
 }
 
-json_t *planner_args(const struct world *world)
+json_t *planner_args(const struct args *args)
 {
     json_t *list = json_array();
-    char **argv = world->args ? args_render(world->args) : NULL;
+    char **argv = args ? args_render(args) : NULL;
 
     for (size_t i = 0; argv && argv[i]; i++) {
         json_t *word = json_string(argv[i]);
@@ -258,6 +258,19 @@ json_t *planner_args(const struct world *world)
     }
     args_strv_free(argv);
     return list;
+}
+
+struct args *planner_parse_args(const json_t *words, struct err *err)
+{
+    size_t n = json_array_size(words);
+    char **argv = alloc_zeroed(n + 1, sizeof(*argv));
+    struct args *args;
+
+    for (size_t i = 0; i < n; i++)
+        argv[i] = (char *)json_string_value(json_array_get(words, i));
+    args = args_parse((int)n, argv, err);
+    free(argv);
+    return args;
 }
 
 /* As a state that a revert can end in; images that were let go of belong to a paused guest. */
@@ -337,7 +350,7 @@ json_t *planner_snapshot(const struct world *world, const json_t *state, const c
     json_t *snapshot = json_pack("{s:s, s:O, s:s, s:s, s:{}, s:{}, s:o, s:o, s:[i,i], s:I}", "name",
                                  name, "parent", json_object_get(state, "current"), "run-state",
                                  planner_run_state(world), "origin", origin, "disks", "devices", "args",
-                                 planner_args(world), "config",
+                                 planner_args(world->args), "config",
                                  planner_config(world, state), "qemu",
                                  world->version[0], world->version[1], "created",
                                  (json_int_t)world->now);

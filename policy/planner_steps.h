@@ -72,7 +72,9 @@ json_int_t planner_memory_bytes(const struct world *world);
 /* new: the VM's devices, sorted: their ids, or what they are ("child<TYPE>") where they have none. */
 json_t *planner_device_ids(const struct world *world);
 
-/* new: the user's command line as an array of strings; empty when attached. */
-json_t *planner_args(const struct world *world);
+/* new: a user's command line as an array of strings; empty for NULL. */
+json_t *planner_args(const struct args *args);
+/* new: the same back, which takes one word at least; NULL with err. */
+struct args *planner_parse_args(const json_t *words, struct err *err);
 
 #endif

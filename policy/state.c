@@ -141,6 +141,18 @@ static bool state_check_snapshots(const json_t *state)
     return true;
 }
 
+/* A command line, where there is one. */
+static bool state_check_args(const json_t *args)
+{
+    bool ok = !args || json_array_size(args) > 0;
+    json_t *word;
+    size_t i;
+
+    json_array_foreach(args, i, word)
+        ok = ok && json_is_string(word);
+    return ok;
+}
+
 bool state_check(const json_t *state, struct err *err)
 {
     json_int_t format = json_integer_value(json_object_get(state, "format"));
@@ -156,7 +168,7 @@ bool state_check(const json_t *state, struct err *err)
     if (format == STATE_FORMAT && json_is_object(layers) && json_is_object(disks) &&
         json_is_array(json_object_get(state, "snapshots")) &&
         json_is_array(json_object_get(state, "config")) && state_check_family(state) &&
-        state_check_current(state) &&
+        state_check_current(state) && state_check_args(json_object_get(state, "args")) &&
         json_is_integer(json_object_get(state, "counter")) &&
         state_check_layers(layers, json_integer_value(json_object_get(state, "counter"))) &&
         state_check_disks(disks, layers) && state_check_snapshots(state))

@@ -9,6 +9,8 @@
  *   counter    number of the last layer; names of files and nodes are made from it
  *   current    name of the snapshot that the running state descends from, or null
  *   config     configuration commands of clients since QEMU was started
+ *   args?      the command line that the VM runs with, where a revert has started another one than the
+ *              proxy was given
  *   disks      key -> { device, qdev, active: layer, base: layer }
  *   layers     id  -> { path, real, format, parent: layer|null, node?, foreign?, base?, copied?,
  *              observed?, size, backing?, print?, ino? }

@@ -39,7 +39,9 @@ enum world_next {
 struct world {
     const char *vm;                 /* name of the VM */
     const char *memory_dir;         /* absolute */
-    const struct args *args;        /* the user's command line; NULL: attached to a foreign QEMU */
+    const struct args *args;        /* the VM's command line, as the user has it; NULL: attached to a foreign
+                                     * QEMU */
+    const struct args *given;       /* the one that the next start begins with: the proxy's own */
     struct args *args_now;          /* with what clients changed over QMP since, as far as that can be
                                      * said (config_args.h); NULL: nothing */
     const struct args_disks *args_disks;    /* of args_now, or of args */

@@ -11,6 +11,7 @@
 #include "policy/reason.h"
 #include "policy/state.h"
 #include "policy/vmstate.h"
+#include "proxy/cmdline.h"
 #include "proxy/collect_drives.h"
 #include "proxy/collect_places.h"
 #include "proxy/jobs.h"
@@ -67,8 +68,9 @@ void collect_static(struct daemon *daemon, struct world *world)
     world->now = now.tv_sec * 1000000LL + now.tv_usec;
     world->vm = daemon->vm_name;
     world->memory_dir = daemon->store->memory_path;
-    world->args = daemon->args;
-    world->args_disks = daemon->args ? &daemon->args_disks : NULL;
+    world->given = daemon->args;
+    world->args = cmdline_args(daemon);
+    world->args_disks = cmdline_disks(daemon);
     world->converge_ms = (json_int_t)daemon->options.converge_timeout * 1000;
 }
 

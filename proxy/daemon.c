@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "proxy/answer.h"
+#include "proxy/cmdline.h"
 #include "proxy/intercept.h"
 #include "proxy/jobs.h"
 #include "proxy/launch.h"
@@ -252,6 +253,7 @@ void daemon_free(struct daemon *daemon)
         store_remove_unused(daemon->store);
     store_free(daemon->store);
     args_disks_clear(&daemon->args_disks);
+    cmdline_free(daemon->cmdlines);
     args_free(daemon->args);
     options_clear(&daemon->options);
     event_base_free(daemon->base);

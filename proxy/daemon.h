@@ -20,6 +20,7 @@
 #include "proxy/vm.h"
 #include "proxy/worker.h"
 
+struct cmdline;
 struct listener_entry;
 
 /* Answers of QEMU that stay the same while the process is the same: asked for once, and merged. */
@@ -32,6 +33,7 @@ struct daemon {
     bool name_made;             /* from the command line: nobody gave one */
     struct args *args;          /* the user's command line, monitors taken out; NULL: attached */
     struct args_disks args_disks;
+    struct cmdline *cmdlines;   /* others that the VM ran with (cmdline.h) */
     char *pidfile;              /* -pidfile, or NULL */
     int pidfile_fd;             /* locked, as QEMU does */
     char *qemu_img;

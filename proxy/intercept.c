@@ -9,6 +9,7 @@
 #include "policy/observe.h"
 #include "policy/state.h"
 #include "proxy/answer.h"
+#include "proxy/cmdline.h"
 #include "proxy/jobs.h"
 #include "proxy/leftovers.h"
 #include "proxy/log.h"
@@ -224,12 +225,12 @@ static void intercept_record(struct daemon *daemon, const json_t *command)
     json_t *state = json_deep_copy(store->state);
     struct err err = ERR_INIT;
 
-    config_add(state, daemon->args, command);
+    config_add(state, cmdline_args(daemon), command);
     if (!json_equal(state, store->state) && !store_write(store, state, &err)) {
         log_error("cannot record that the configuration changed: %s", err.desc);
         err_clear(&err);
         /* What cannot be written is known as long as this proxy lives. */
-        config_add(store->state, daemon->args, command);
+        config_add(store->state, cmdline_args(daemon), command);
     }
     json_decref(state);
 }

@@ -17,6 +17,7 @@
 #include "proxy/background.h"
 #include "proxy/listener.h"
 #include "proxy/log.h"
+#include "proxy/neighbours.h"
 #include "proxy/observer.h"
 #include "proxy/recover.h"
 #include "proxy/sock.h"
@@ -113,7 +114,8 @@ static char **launch_cold_argv(struct daemon *daemon, struct err *err)
     if (deed_inspect(paths, &found, err)) {
         world.files = json_incref(json_object_get(found, "files"));
         world.rooms = json_incref(json_object_get(found, "rooms"));
-        argv = planner_start(&world, daemon->store->state, err);
+        if (neighbours_allow(daemon->store, &world, err))
+            argv = planner_start(&world, daemon->store->state, err);
     }
     json_decref(paths);
     json_decref(found);
@@ -122,8 +124,8 @@ static char **launch_cold_argv(struct daemon *daemon, struct err *err)
     return argv;
 }
 
-/* The configuration that clients made belongs to a process that is gone; of disks that no snapshot knows
- * nothing has to be known. */
+/* The configuration that clients made belongs to a process that is gone, and so does the command line of a
+ * snapshot; of disks that no snapshot knows nothing has to be known. */
 static bool launch_forget(struct daemon *daemon, struct err *err)
 {
     json_t *state = json_deep_copy(daemon->store->state);
@@ -131,6 +133,7 @@ static bool launch_forget(struct daemon *daemon, struct err *err)
     bool ok;
 
     any = json_array_size(json_object_get(state, "config")) > 0 || any;
+    any = json_object_del(state, "args") == 0 || any;
     json_object_set_new(state, "config", json_array());
     ok = !any || store_write(daemon->store, state, err);
     json_decref(state);

@@ -146,7 +146,7 @@ void operation_note_process(struct operation *op)
     json_object_set_new(op->plan, "pid", json_integer(pid));
     json_object_set_new(op->plan, "start", json_integer((json_int_t)start));
     if (plan_has_step(op->plan, "process-start"))
-        json_object_set_new(op->plan, "args", planner_args(&op->world));
+        json_object_set_new(op->plan, "args", planner_args(op->world.given));
 }
 
 bool operation_tears(const struct operation *op)

@@ -19,6 +19,7 @@
 #include "proxy/operation.h"
 #include "proxy/process.h"
 #include "proxy/recover_internal.h"
+#include "proxy/recover_look.h"
 #include "qmp/alloc.h"
 
 /* Unlinks what the arguments of such a deed name; no QEMU of ours is there to be asked. */
@@ -55,20 +56,6 @@ static void recover_remove(const struct daemon *daemon, const json_t *plan)
     json_decref(args);
 }
 
-bool recover_look(struct daemon *daemon, const json_t *state, struct world *world, struct err *err)
-{
-    json_t *paths, *found = NULL;
-    bool ok;
-
-    collect_static(daemon, world);
-    paths = collect_paths(world, state);
-    ok = deed_inspect(paths, &found, err);
-    world->files = json_incref(json_object_get(found, "files"));
-    json_decref(paths);
-    json_decref(found);
-    return ok;
-}
-
 /* Of an interrupted delete. */
 struct recover_disks {
     const struct world *world;
@@ -100,19 +87,62 @@ static bool recover_fits(void *arg, const json_t *record)
     return ok;
 }
 
+/* Is what the journal says to be committed so?  Its undo may have removed the overlays when the journal could not
+ * be written any more.  False with err: their images are not there either, so that nothing can be told. */
+static bool recover_still_committed(struct daemon *daemon, const json_t *after, bool *committed,
+                                    struct err *err)
+{
+    struct world world;
+    bool ok = recover_look_at(daemon, after, &world, err);
+
+    if (ok && !recover_look_overlays(&world, daemon->store->state, after)) {
+        *committed = false;
+        ok = recover_look_images(&world, daemon->store->state, after, err);
+    }
+    json_decref(world.files);
+    return ok;
+}
+
+/* What a revert has made is removed.  As long as a file system is not mounted it is not gone. */
+static bool recover_take_back(struct daemon *daemon, const json_t *plan, struct err *err)
+{
+    struct world world;
+    json_t *step, *undo;
+    size_t i, k;
+    bool ok = recover_look_at(daemon, daemon->store->state, &world, err);
+
+    json_array_foreach(json_object_get(plan, "steps"), i, step)
+        json_array_foreach(json_object_get(step, "undo"), k, undo)
+            if (ok && strcmp(state_str(undo, "step"), "file-remove") == 0)
+                ok = recover_look_beside(&world, daemon->store->state,
+                                         state_str(json_object_get(undo, "args"), "file"), err);
+    if (ok)
+        recover_undo_files(daemon, plan);
+    json_decref(world.files);
+    return ok;
+}
+
 /* The record may be newer than the journal, where that could not be removed. */
 static bool recover_revert(struct daemon *daemon, const json_t *plan, bool committed,
                            struct err *err)
 {
     const json_t *after = json_object_get(plan, "after");
+    /* A record that is written already knows more than a journal that is older. */
+    bool written = state_is_after(daemon->store->state, after), told = true;
 
-    log_warn("snapshot-revert to '%s' was interrupted: it is %s", state_str(plan, "name"),
-             committed ? "finished" : "taken back");
-    if (!committed) {
-        recover_undo_files(daemon, plan);
-        return true;
-    }
-    if (!state_is_after(daemon->store->state, after) && !store_write(daemon->store, after, err))
+    if (committed && !written)
+        told = recover_still_committed(daemon, after, &committed, err);
+    if (told && !committed)
+        told = recover_take_back(daemon, plan, err);
+    if (told)
+        log_warn("snapshot-revert to '%s' was interrupted: it is %s", state_str(plan, "name"),
+                 committed ? "finished" : "taken back");
+    else
+        err_prefix(err, "snapshot-revert to '%s' was interrupted, and that cannot be settled yet",
+                   state_str(plan, "name"));
+    if (!told || !committed)
+        return told;
+    if (!written && !store_write(daemon->store, after, err))
         return false;
     recover_remove(daemon, plan);
     return true;
@@ -137,7 +167,7 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
     struct world world;
     struct recover_disks disks = { .world = &world, .plan = plan, .state = state };
 
-    if (recover_look(daemon, state, &world, err))
+    if (recover_look_at(daemon, state, &world, err))
         fitting = fitting_record(&world, plan, state, recover_fits, &disks);
     json_decref(world.files);
     if (err->set)
@@ -181,11 +211,12 @@ bool recover_cold(struct daemon *daemon, struct err *err)
 
     if (!store_read_journal(daemon->store, &journal, err))
         return false;
-    ok = !journal || (recover_settle(daemon, journal, err) &&
-                      store_remove_journal(daemon->store, err));
-    json_decref(journal);
+    ok = !journal || recover_settle(daemon, journal, err);
+    /* As long as there is no record the journal says whose memory it is. */
     if (ok)
         store_sweep_memory(daemon->store);
+    ok = ok && (!journal || store_remove_journal(daemon->store, err));
+    json_decref(journal);
     return ok;
 }
 
@@ -248,7 +279,7 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
     present = planner_journal_present(journal, daemon->store->state);
     if (present && recover_is_whole(present, &whole, err) && whole) {
         collect_static(daemon, &world);
-        args = planner_args(&world);
+        args = planner_args(world.given);
         *begun = json_equal(args, json_object_get(present, "args"));
         json_decref(args);
         if (*begun)
@@ -260,51 +291,6 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err)
     }
     json_decref(journal);
     return !err->set;
-}
-
-/* Are what a third QEMU would load, and what it would load onto, as the second one had them? */
-static bool recover_is_unused(const json_t *plan)
-{
-    static const char *const deeds[] = { "stood-still", "memory-check" };
-    json_t *prints = json_pack("{s:O*}", "prints", json_object_get(plan, "made")), *step, *result = NULL;
-    struct err err = ERR_INIT;
-    bool ok = deeds_find(deeds[0])(prints, &result, &err);
-    size_t i;
-
-    json_array_foreach(json_object_get(plan, "steps"), i, step)
-        if (strcmp(state_str(step, "step"), deeds[1]) == 0)
-            ok = ok && deeds_find(deeds[1])(json_object_get(step, "args"), &result, &err);
-    if (!ok)
-        log_info("the guest boots: %s", err.desc);
-    err_clear(&err);
-    json_decref(result);
-    json_decref(prints);
-    return ok;
-}
-
-bool recover_relaunch(struct daemon *daemon)
-{
-    json_t *journal = NULL, *args, *plan;
-    struct err err = ERR_INIT;
-    struct world world;
-    bool can = store_read_journal(daemon->store, &journal, &err) && journal &&
-               planner_journal_committed(journal, daemon->store->state);
-
-    plan = json_object_get(journal, "plan");
-    collect_static(daemon, &world);
-    args = planner_args(&world);
-    can = can && planner_can_relaunch(plan, daemon->store->state) &&
-          json_equal(args, json_object_get(plan, "args")) && recover_is_unused(plan);
-    if (can) {
-        planner_note_relaunch(plan);
-        can = store_write_journal(daemon->store, journal, &err);
-    }
-    if (can)
-        operation_recover(daemon, journal);
-    err_clear(&err);
-    json_decref(args);
-    json_decref(journal);
-    return can;
 }
 
 bool recover_wants_next(struct daemon *daemon, bool *wants, struct err *err)

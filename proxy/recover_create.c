@@ -16,6 +16,7 @@
 #include "policy/state.h"
 #include "proxy/deeds.h"
 #include "proxy/log.h"
+#include "proxy/recover_look.h"
 
 enum create_overlays { OVERLAYS_WHOLE, OVERLAYS_UNFINISHED, OVERLAYS_UNCLEAR };
 
@@ -106,7 +107,7 @@ bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)
     enum create_overlays overlays = OVERLAYS_UNCLEAR;
     struct world world;
 
-    if (recover_look(daemon, adopted, &world, err) && create_there(&world, before, adopted, err))
+    if (recover_look_at(daemon, adopted, &world, err) && create_there(&world, before, adopted, err))
         overlays = json_is_true(json_object_get(plan, "adopt"))
                        ? create_look(&world, before, adopted, err) : OVERLAYS_UNFINISHED;
     if (state_is_after(before, json_object_get(plan, "after")) && !err->set) {

@@ -10,9 +10,6 @@
 /* Takes back the making of the plan's files; what fails is logged. */
 void recover_undo_files(const struct daemon *daemon, const json_t *plan);
 
-/* What the files are that the record `state` names.  The caller drops world->files, also behind a failure. */
-bool recover_look(struct daemon *daemon, const json_t *state, struct world *world, struct err *err);
-
 /* Settles a create whose record was not written; false: it cannot be, for now, and nothing has changed. */
 bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err);
 

@@ -18,7 +18,6 @@
 #include "proxy/log.h"
 #include "qmp/alloc.h"
 
-#define STORE_STATE "state.json"
 #define STORE_JOURNAL "journal.json"
 #define STORE_PROCESS "process.json"
 #define STORE_PROCESS_NEXT "process.next.json"
@@ -87,6 +86,33 @@ static bool store_check_folder(int fd, const char *path, struct err *err)
     return true;
 }
 
+static bool store_folder_is_empty(const struct store *store, const char *name)
+{
+    int fd = openat(store->dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+    bool empty = dir != NULL;
+
+    while (empty && (entry = readdir(dir)))
+        empty = entry->d_name[0] == '.';
+    if (dir)
+        closedir(dir);
+    else if (fd >= 0)
+        close(fd);
+    return empty;
+}
+
+/* No record: there was none, or the first operation was interrupted, which its journal says.  Else it is lost:
+ * the memory that it names, and the images, would be taken for nobody's. */
+static bool store_is_new(const struct store *store, struct err *err)
+{
+    if (store_folder_is_empty(store, STORE_MEMORY) || faccessat(store->dirfd, STORE_JOURNAL, F_OK, 0) == 0)
+        return true;
+    err_set(err, REASON_FILE_UNUSABLE, "There is saved memory in '%s', and no record of whose: restore " STORE_STATE
+            " from a backup, or remove the memory to begin anew", store->memory_path);
+    return false;
+}
+
 static bool store_load(struct store *store, struct err *err)
 {
     static const char *const files[] = {
@@ -99,6 +125,8 @@ static bool store_load(struct store *store, struct err *err)
         return false;
     /* Whoever wrote the record has seen to that. */
     store->anchored = store->state != NULL;
+    if (!store->state && !store_is_new(store, err))
+        return false;
     if (!store->state)
         store->state = state_new();
     return state_check(store->state, err);
@@ -355,6 +383,8 @@ static void store_sweep(const struct store *store, const char *folder,
     while (dir && (entry = readdir(dir)))
         if (stale(store, entry->d_name))
             unlinkat(fd, entry->d_name, 0);
+    if (dir && fsync(fd) < 0)
+        log_warn("cannot fsync the folder '%s' of '%s'", folder, store->path);
     if (dir)
         closedir(dir);
     else if (fd >= 0)

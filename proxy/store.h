@@ -24,6 +24,7 @@
 
 #include "qmp/err.h"
 
+#define STORE_STATE "state.json"
 #define STORE_SOCKET "qemu.sock"
 #define STORE_SOCKET_NEXT "qemu.next.sock"
 /* A second monitor of each, for large requests. */

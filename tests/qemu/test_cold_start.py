@@ -253,7 +253,7 @@ def with_disk(p, path, fmt="qcow2"):
     return other
 
 
-def test_a_command_line_that_names_a_frozen_layer_is_refused(t):
+def test_a_command_line_that_names_a_frozen_layer_refused_start(t):
     p = scene.start(t)
     scene.create(p, "one")
     second = scene.layout(p)["d0"][0]
@@ -266,6 +266,34 @@ def test_a_command_line_that_names_a_frozen_layer_is_refused(t):
     p.start()
     harness.equal(scene.layout(p)["d0"][0], active, "active image")
     p.serial.wait_more(4)
+
+
+def test_old_images_are_not_booted_from_another_place_or_for_another_record(t):
+    """The folder of the images was renamed and the command line with it, or the VM has another name: what snapshots
+    stand on would be written to."""
+    folder = t.path("a")
+    folder.mkdir()
+    p = vm.Proxy(t, oracle.make_disks(folder, ("qcow2", "raw")))
+    p.start()
+    p.serial.wait_tick(4)
+    saved = scene.create(p, "s1")
+    p.serial.wait_more(3)
+    harness.equal(p.stop(), 0, "exit status")
+    was, moved = p.qemu_args, t.path("b")
+    folder.rename(moved)
+    p.qemu_args = [word.replace(f"{folder}/", f"{moved}/") for word in was]
+    refused_start(p, moved, folder, "put the images back")
+    moved.rename(folder)
+    p.qemu_args = was
+    other = vm.Proxy(t, name="other")
+    other.qemu_args = was
+    other.log.touch()
+    refused_start(other, p.state, "-d")
+    saved.untouched()
+    p.start()
+    p.serial.wait_more(3)
+    scene.revert(p, saved)
+    scene.tidy(p, folder=folder)
 
 
 def test_a_command_line_may_name_the_active_layer(t):

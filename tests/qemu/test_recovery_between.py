@@ -3,6 +3,7 @@
 """The proxy is killed where one stage of an operation has ended and the next has not begun, or the VM is not left
 alone between two proxies."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -134,10 +135,67 @@ def test_a_guest_that_runs_while_one_of_its_disks_has_moved_gets_its_memory_back
     resumed(t, "drive-switch", 2)
 
 
+# ---- where no QEMU is left ----
+
+def loaded(t):
+    """A Proxy that is killed, with both QEMUs, before the commit point of a revert; the snapshot, and the folder of
+    the images."""
+    folder = t.path("images")
+    folder.mkdir()
+    p, steps = hostile.stepped(t, folder=folder)
+    saved = scene.create(p, "s1")
+    p.serial.wait_more(3)
+    steps.hold("settings-carry")
+    p.qmp.send("snapshot-revert", {"name": "s1", "discard": True})
+    steps.held()
+    kill_pids(p, pids_of(t, p))
+    steps.go()
+    return p, saved, folder
+
+
+def goes_on(p, saved, folder):
+    """Where it was before the revert; and all can be done."""
+    last, since = p.serial.last(), p.serial.size()
+    p.start()
+    boots = harness.poll(lambda: p.serial.boots(since), 20, "the guest to boot")
+    assert last - 1 <= boots[0] <= last + 1, (boots, last)
+    p.serial.wait_more(3)
+    scene.create(p, "s2")
+    scene.revert(p, saved)
+    scene.tidy(p, folder=folder, leaks=True)
+
+
+def test_what_a_revert_has_made_is_removed_when_its_file_system_is_there(t):
+    """Else it would stay, and be in the way of all that follows."""
+    p, saved, folder = loaded(t)
+    away = t.path("away")
+    folder.rename(away)
+    p.start(connect=False)
+    harness.equal(p.wait(), 1, "exit status")
+    assert (p.state / "journal.json").exists(), "the journal went"
+    away.rename(folder)
+    goes_on(p, saved, folder)
+
+
+def test_a_journal_that_says_too_much_is_not_believed(t):
+    """Behind its commit point the second QEMU had died and all was taken back, when the journal could not be written
+    any more."""
+    p, saved, folder = loaded(t)
+    path = p.state / "journal.json"
+    journal = json.loads(path.read_text())
+    path.write_text(json.dumps({**journal, "committed": True}))
+    layers = journal["plan"]["after"]
+    for disk in layers["disks"].values():
+        Path(layers["layers"][disk["active"]]["real"]).unlink()
+    goes_on(p, saved, folder)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([
         test_a_guest_whose_revert_was_taken_back_goes_on_behind_a_kill,
         test_a_guest_whose_revert_was_taken_back_goes_on_where_no_journal_can_be_written,
         test_memory_that_was_kept_stays_until_the_images_are_there,
         test_a_guest_that_runs_with_the_loaded_memory_is_stopped_before_its_disks_change,
-        test_a_guest_that_runs_while_one_of_its_disks_has_moved_gets_its_memory_back]))
+        test_a_guest_that_runs_while_one_of_its_disks_has_moved_gets_its_memory_back,
+        test_what_a_revert_has_made_is_removed_when_its_file_system_is_there,
+        test_a_journal_that_says_too_much_is_not_believed]))

@@ -329,6 +329,18 @@ def test_no_room_for_what_is_to_be_kept(t):
     p.command("snapshot-revert", REPLACE, timeout=30)
 
 
+def test_a_persistent_bitmap_is_in_the_way(t):
+    """QEMU writes to its image when it loads what was kept; an interruption behind that would look as if the guest
+    had run on."""
+    p = scene.start(t)
+    scene.create(p, "s1")
+    node = p.command("query-block")[0]["inserted"]["node-name"]
+    p.command("block-dirty-bitmap-add", {"node": node, "name": "b0", "persistent": True})
+    hostile.refused(p, "method-unavailable", "snapshot-revert", REPLACE, "block-dirty-bitmap-remove")
+    p.command("block-dirty-bitmap-remove", {"node": node, "name": "b0"})
+    p.command("snapshot-revert", REPLACE, timeout=30)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test_there_and_back, test_states,
                           test_a_client_waits_and_is_answered_once, test_all_kinds_of_requests_wait,
@@ -336,4 +348,5 @@ if __name__ == "__main__":
                           test_the_first_one_may_take_longer_to_come_back,
                           test_neither_the_second_nor_the_first_starts,
                           test_what_was_kept_is_not_whole, test_memory_that_does_not_load,
-                          test_save_as_that_fails_then, test_no_room_for_what_is_to_be_kept]))
+                          test_save_as_that_fails_then, test_no_room_for_what_is_to_be_kept,
+                          test_a_persistent_bitmap_is_in_the_way]))

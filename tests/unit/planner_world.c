@@ -160,7 +160,7 @@ void world_args(struct planner_world *world, const char *line)
     world->args = line ? words_parse(line, &err) : NULL;
     if (line && (!world->args || !args_disks_find(world->args, &world->disks, &err)))
         fail_msg("%s", err.desc);
-    world->w.args = world->args;
+    world->w.args = world->w.given = world->args;
     world->w.args_disks = line ? &world->disks : NULL;
 }
 

@@ -133,6 +133,29 @@ static void paused_guest_gets_its_images_back(void **state)
     world_free(world);
 }
 
+/* An image that has one is written to when what was kept is loaded, and no longer what was kept. */
+static void disk_with_a_persistent_bitmap_is_refused(void **state)
+{
+    struct planner_world *world = world_one("running");
+    json_t *link = json_array_get(json_object_get(json_array_get(world->vm, 0), "chain"), 0), *file;
+
+    (void)state;
+    json_object_set_new(link, "dirty-bitmaps", json_text("[{'name': 'b', 'persistent': false}]"));
+    world_graph(world);
+    json_decref(world_plan(world, planner_revert, REPLACE));
+    json_object_set_new(link, "dirty-bitmaps", json_text("[{'name': 'b', 'persistent': true}]"));
+    world_graph(world);
+    world_refuse(world, planner_revert, REPLACE, REASON_METHOD_UNAVAILABLE);
+    json_decref(world_plan(world, planner_revert, SAVE_AS)); /* it stays below */
+    json_decref(world_plan(world, planner_revert, "{'name': 's1', 'discard': true}"));
+    json_object_del(link, "dirty-bitmaps");
+    world_graph(world);
+    file = json_object_get(world->w.files, state_str(link, "file"));
+    json_object_set_new(file, "bitmaps", json_true());
+    world_refuse(world, planner_revert, REPLACE, REASON_METHOD_UNAVAILABLE);
+    world_free(world);
+}
+
 /* The guest is stopped, and its memory is that of the snapshot which was made first. */
 static void with_save_as_the_snapshot_is_what_is_kept(void **state)
 {
@@ -234,6 +257,7 @@ int main(void)
         cmocka_unit_test(guest_that_has_not_run_has_no_memory_to_keep),
         cmocka_unit_test(paused_guest_gets_its_images_back),
         cmocka_unit_test(with_save_as_the_snapshot_is_what_is_kept),
+        cmocka_unit_test(disk_with_a_persistent_bitmap_is_refused),
         cmocka_unit_test(what_cannot_be_kept_is_refused),
         cmocka_unit_test(what_was_kept_comes_back_where_no_qemu_is),
     };

@@ -335,6 +335,21 @@ static void disk_keeps_the_image_that_a_client_has_streamed_away(void **state)
     world_free(world);
 }
 
+/* What runs then is the snapshot's command line, whatever the proxy was given. */
+static void record_says_which_command_line_runs(void **state)
+{
+    struct planner_world *world = world_with_two(WORLD_DRIVES, "running");
+
+    (void)state;
+    assert_null(json_object_get(world->state, "args"));
+    world_args(world, "-m 64 -drive file=/i/a.qcow2,if=virtio,id=d0,format=qcow2 "
+                      "-drive file=/i/b.raw,if=ide,id=d1,format=raw");
+    world_do(world, planner_revert, S1);
+    assert_json(json_object_get(world->state, "args"),
+                json_object_get(state_snapshot(world->state, "s1"), "args"));
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +365,7 @@ int main(void)
         cmocka_unit_test(changed_world_is_refused),
         cmocka_unit_test(changed_layer_of_another_branch_is_refused),
         cmocka_unit_test(disk_keeps_the_image_that_a_client_has_streamed_away),
+        cmocka_unit_test(record_says_which_command_line_runs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,9 +124,77 @@ static void writing_into_frozen_layers_is_refused(void **state)
         assert_null(start(world, REASON_CHAIN_MISMATCH));
     }
     world_args(world, "-drive file=/i/a.qcow2,if=virtio,id=other,format=qcow2,readonly=on "
-                      "-drive file=/i/new.raw,if=virtio,id=d0,format=raw");
+                      "-drive file=/i/new.raw,if=virtio,id=d7,format=raw");
     world_file_add(world, "/i/new.raw", "raw", NULL, NULL);
     assert_starts(world, "/i/a.qcow2", "/i/a.vm");
+    world_free(world);
+}
+
+/* Its file is at another path: by a folder's new name, or it was copied. */
+static void old_image_in_another_place_is_refused(void **state)
+{
+    static const char *const lines[] = {
+        "-drive file=/new/a.qcow2,if=virtio,id=d0,format=qcow2",
+        "-drive file=/new/a.qcow2,if=virtio,id=other,format=qcow2",
+        "-drive file=/new/copy.qcow2,if=virtio,id=d0,format=qcow2",
+    };
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    json_t *file;
+
+    (void)state;
+    world_create(world, "s1");
+    file = json_object_get(world->w.files, "/i/a.qcow2");
+    json_object_set(world->w.files, "/new/a.qcow2", file);
+    world_file_remove(world, "/i/a.qcow2");
+    world_file_add(world, "/new/copy.qcow2", "qcow2", NULL, NULL);
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        world_args(world, lines[i]);
+        assert_null(start(world, REASON_CHAIN_MISMATCH));
+    }
+    world_args(world, "-drive file=/new/copy.qcow2,if=virtio,id=other,format=qcow2");
+    assert_starts(world, "/new/copy.qcow2", NULL);
+    world_free(world);
+}
+
+/* Of another VM's record, or of the same VM's under another name. */
+static bool spares(struct planner_world *world, const json_t *other, const char *line)
+{
+    json_t *mine = state_new();
+    struct err err = ERR_INIT;
+    bool ok;
+
+    world_args(world, line);
+    ok = planner_start_spares(&world->w, mine, other, "/s/other", &err);
+    assert_int_equal(ok, !err.set);
+    if (!ok) {
+        assert_string_equal(err.reason, REASON_CHAIN_MISMATCH);
+        assert_non_null(strstr(err.desc, "/s/other"));
+    }
+    err_clear(&err);
+    /* what is on record here is known here */
+    assert_true(planner_start_spares(&world->w, other, other, "/s/other", &err));
+    json_decref(mine);
+    return ok;
+}
+
+static void what_another_record_stands_on_is_spared(void **state)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    json_t *file;
+
+    (void)state;
+    world_create(world, "s1");
+    world_create(world, "s2");
+    assert_false(spares(world, world->state, DRIVES));
+    assert_false(spares(world, world->state, "-hda /i/a.vm-3.qcow2"));
+    assert_true(spares(world, world->state, "-hda /i/a.vm-6.qcow2"));
+    assert_true(spares(world, world->state, "-drive file=/i/a.qcow2,if=virtio,readonly=on"));
+    assert_true(spares(world, world->state, "-drive file=/i/a.qcow2,if=virtio,snapshot=on"));
+    /* made anew at the same place, on the same inode */
+    file = json_deep_copy(json_object_get(world->w.files, "/i/a.vm-3.qcow2"));
+    json_object_set_new(file, "mtime", json_string("9.9"));
+    json_object_set_new(world->w.files, "/i/a.vm-3.qcow2", file);
+    assert_true(spares(world, world->state, "-hda /i/a.vm-3.qcow2"));
     world_free(world);
 }
 
@@ -275,6 +343,8 @@ int main(void)
         cmocka_unit_test(image_is_known_by_its_inode),
         cmocka_unit_test(active_layer_may_be_named_itself),
         cmocka_unit_test(writing_into_frozen_layers_is_refused),
+        cmocka_unit_test(old_image_in_another_place_is_refused),
+        cmocka_unit_test(what_another_record_stands_on_is_spared),
         cmocka_unit_test(chain_that_does_not_fit_is_refused),
         cmocka_unit_test(images_at_both_ends_of_the_chain_are_looked_at),
         cmocka_unit_test(files_of_the_record_are_asked_for),

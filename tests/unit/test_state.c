@@ -141,6 +141,7 @@ static void damage_that_planners_would_trip_over_is_refused(void **state)
     static const char *const rows[][2] = {
         { "config", NULL },                     /* goes into the next snapshot */
         { "current", NULL }, { "current", "'s9'" }, { "current", "5" },
+        { "args", "[]" }, { "args", "['qemu', 5]" }, { "args", "'qemu'" },
         { "layers.L6.size", NULL }, { "layers.L6.size", "'9'" },
         { "counter", "5" }, { "counter", "-1" },        /* L6 would be written over */
         { "snapshots.1.name", "'s1'" },

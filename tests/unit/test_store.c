@@ -275,6 +275,24 @@ static void memory_that_nothing_names_is_swept(void **state)
     store_free(store);
 }
 
+/* They are the VM's whose record is lost, unless its first operation was interrupted. */
+static void memory_without_a_record_is_refused_and_kept(void **state)
+{
+    struct file_box *box = *state;
+    struct store *store = open_fine(box->path);
+
+    file_put(store->dirfd, "memory/s1-1.mem", "a");
+    store_free(store);
+    open_refused(box->path);
+    assert_file(box->fd, "vm/memory/s1-1.mem", "a");
+    file_put(box->fd, "vm/journal.json", "{}");
+    store = open_fine(box->path);
+    assert_int_equal(unlinkat(store->dirfd, "journal.json", 0), 0);
+    assert_int_equal(unlinkat(store->dirfd, "memory/s1-1.mem", 0), 0);
+    store_free(store);
+    store_free(open_fine(box->path));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +307,7 @@ int main(void)
         FILE_BOX_TEST(the_second_process_becomes_the_first),
         FILE_BOX_TEST(a_process_of_another_boot_is_none),
         FILE_BOX_TEST(memory_that_nothing_names_is_swept),
+        FILE_BOX_TEST(memory_without_a_record_is_refused_and_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
