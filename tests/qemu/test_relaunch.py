@@ -10,7 +10,7 @@ import sys
 
 import hostile
 import scene
-from scene import harness, vm
+from scene import harness, qmp, vm
 from test_recovery import kill_pids, pids_of
 
 REVERTS = {"respawn": "stream", "replace": "stream", "vmstate": "vmstate"}
@@ -132,10 +132,27 @@ def test_one_that_was_told_to_end_is_not_done_again(t):
     harness.equal(p.wait(30), 0, "exit status")
 
 
+def test_a_second_one_that_only_closes_its_monitor_is_not_replaced(t):
+    p, steps, saved, args = begun(t, "respawn")
+    mark = scene.Mark(p)
+    steps.hold("process-switch")
+    sent = p.qmp.send("snapshot-revert", args)
+    steps.held()
+    pid = second(p)
+    with qmp.Client(f"unix:{p.state}/qemu.bulk.sock", oob=True) as other:
+        other.command("yank", {"instances": [{"type": "chardev", "id": "qmp-proxy"}]}, oob=True)
+    steps.go()
+    result = p.qmp.reply(sent, 40)
+    assert "return" in result, result
+    harness.equal(p.qemu_pid(), pid, "QEMU's pid")
+    settled(p, saved, mark)
+
+
 TESTS = [make(kind, step) for kind in REVERTS for step in ("process-end", "process-switch")
          if (kind, step) != ("replace", "process-end")]
 TESTS += [test_all_die_behind_the_first_ones_end, test_the_proxy_dies_while_the_third_loads,
-          test_one_that_has_run_is_not_done_again, test_one_that_was_told_to_end_is_not_done_again]
+          test_one_that_has_run_is_not_done_again, test_one_that_was_told_to_end_is_not_done_again,
+          test_a_second_one_that_only_closes_its_monitor_is_not_replaced]
 
 
 if __name__ == "__main__":
