@@ -60,7 +60,7 @@ def test_e3_without_room_for_the_overlay_a_revert_has_not_begun(t):
     p = vm.Proxy(t, oracle.make_disks(images, ("qcow2", "qcow2"))).start()
     p.serial.wait_tick(4)
     saved = scene.create(p, "s1")
-    p.serial.wait_round()               # its own clusters are all there: it needs no room
+    p.serial.wait_round(60)             # its own clusters are all there: it needs no room
     filler = hostile.fill(images)
     hostile.refused(p, "no-space", "snapshot-revert", REVERT)
     p.command("stop")

@@ -22,7 +22,7 @@ def test_e4_a_delete_without_room_marks_the_snapshot_and_can_be_finished(t):
     steps = hostile.Steps(p)
     steps.start()
     root, other = scene.row(p, "root", "other")
-    p.serial.wait_round()               # its own clusters are all there: it needs no room
+    p.serial.wait_round(60)             # its own clusters are all there: it needs no room
     mark, before = scene.Mark(p), scene.beyond(p)
     steps.hold("snapshot-mark")
     sent = p.qmp.send("snapshot-delete", {"name": "root", "direction": "commit"})
