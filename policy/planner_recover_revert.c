@@ -11,6 +11,7 @@
 void recovery_finish(struct recovery *recovery)
 {
     bool behind = false, switched = recovery->world->next == WORLD_NEXT_NONE;
+    bool create = strcmp(state_str(recovery->old, "operation"), "snapshot-create") == 0;
     /* By the operation, which could not remove its journal: meanwhile the record may be a newer one. */
     bool recorded = state_is_after(recovery->state, json_object_get(recovery->old, "after"));
     json_t *step;
@@ -25,11 +26,11 @@ void recovery_finish(struct recovery *recovery)
             plan_add(recovery->plan, json_deep_copy(step));
         behind = behind || json_is_true(json_object_get(step, "commit-point"));
     }
-    /* The record may have been written by a recovery that was interrupted itself. */
-    if (strcmp(state_str(recovery->old, "operation"), "snapshot-create") == 0 &&
-        json_is_true(json_object_get(recovery->old, "running")))
+    /* The record may have been written by a recovery that was interrupted itself, without the snapshot. */
+    if (create && json_is_true(json_object_get(recovery->old, "running")))
         plan_add(recovery->plan, step_lenient(planner_cont()));
-    json_object_set(recovery->plan, "after", json_object_get(recovery->old, "after"));
+    if (!create || state_snapshot(recovery->state, state_str(recovery->old, "name")))
+        json_object_set(recovery->plan, "after", json_object_get(recovery->old, "after"));
     json_object_set(recovery->plan, "deleted", json_object_get(recovery->old, "deleted"));
     json_object_set(recovery->plan, "method", json_object_get(recovery->old, "method"));
     json_object_set(recovery->plan, "run-state", json_object_get(recovery->old, "run-state"));
