@@ -201,7 +201,7 @@ out:
     return NULL;
 }
 
-/* A file cannot be waited for (epoll_ctl(2), EPERM): what it holds comes through a pipe. */
+/* A file cannot be waited for (epoll_ctl(2), EPERM): what it holds comes through a pipe.  -1: errno. */
 static int listener_pollable(int fd)
 {
     int probe = epoll_create1(EPOLL_CLOEXEC), ends[2];
@@ -210,15 +210,18 @@ static int listener_pollable(int fd)
     struct listener_pump *pump;
     pthread_t thread;
 
+    if (probe < 0)
+        return -1;
     close(probe);
     if (pollable)
         return fd;
-    pump = alloc_bytes(sizeof(*pump));
     if (pipe2(ends, O_CLOEXEC) < 0)
-        abort();
+        return -1;
+    pump = alloc_bytes(sizeof(*pump));
     *pump = (struct listener_pump){ fd, ends[1] };
-    if (pthread_create(&thread, NULL, listener_pump_main, pump) != 0)
-        abort();
+    errno = pthread_create(&thread, NULL, listener_pump_main, pump);
+    if (errno != 0)
+        return -1; /* which ends the program */
     pthread_detach(thread);
     return ends[0];
 }
@@ -228,9 +231,9 @@ static int listener_pollable(int fd)
 static bool listener_stdio(struct daemon *daemon, bool pretty, struct err *err)
 {
     int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3), out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC), from = in < 0 ? -1 : listener_pollable(in);
 
-    if (in < 0 || out < 0 || null < 0) {
+    if (from < 0 || out < 0 || null < 0) {
         err_set(err, REASON_UNSUPPORTED_ARGUMENT, "The QMP monitor on stdio cannot be taken over: %s",
                 strerror(errno));
         return false;
@@ -238,7 +241,7 @@ static bool listener_stdio(struct daemon *daemon, bool pretty, struct err *err)
     dup2(null, STDIN_FILENO);
     dup2(STDERR_FILENO, STDOUT_FILENO);
     close(null);
-    session_start(daemon, listener_pollable(in), out, pretty);
+    session_start(daemon, from, out, pretty);
     return true;
 }
 

@@ -141,6 +141,8 @@ struct store *store_open(const char *path, struct err *err)
         goto fail;
     store->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     store->path = realpath(path, NULL);
+    if (!store->path && errno == ENOMEM)
+        alloc_fail();
     if (store->dirfd < 0 || !store->path) {
         durable_errno(err, errno, "open the state folder", path);
         goto fail;

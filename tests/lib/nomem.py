@@ -6,6 +6,7 @@ which allocation from now on fails, and whether those behind it do as well.
 """
 
 import os
+import resource
 import struct
 import subprocess
 from pathlib import Path
@@ -16,6 +17,13 @@ SOURCE = Path(__file__).resolve().parent / "nomem.c"
 MESSAGE = "error: out of memory"
 # so far, the one that fails, all behind it too, failed; every Nth is tried in a child, tried, survived
 CONTROL = struct.Struct("=QQQQQQQ")
+
+
+def possible(program):
+    """Raises Skip where that program has a malloc() of its own."""
+    with open(program, "rb") as file:
+        harness.requires(b"__asan_init" not in file.read(), "a sanitizer has its own malloc()")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def library(t):

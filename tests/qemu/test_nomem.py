@@ -10,7 +10,6 @@ does, each of which is counted first; a failure names what repeats it: ONLY=poin
 
 import os
 import random
-import resource
 import sys
 
 import scene
@@ -187,9 +186,7 @@ def drawn(counts):
 
 
 def test_each_point_of_a_session(t):
-    with open(vm.PROXY_BIN, "rb") as file:
-        harness.requires(b"__asan_init" not in file.read(), "a sanitizer has its own malloc()")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    nomem.possible(vm.PROXY_BIN)
     s = Session(t)
     outcomes = {}
     if AT:

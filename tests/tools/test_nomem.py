@@ -9,7 +9,7 @@ Those that work with files and the event loop are run anew for each, and so fewe
 """
 
 import os
-import resource
+import signal
 import subprocess
 import sys
 from concurrent import futures
@@ -34,6 +34,7 @@ pretty qemuopts request schema settings splice state""".split()
 LONG = "graph_refused planner_merge planner_merge_refused planner_recover planner_walk subtree".split()
 # How many runs of those that have to be run anew, of some tenths of a second each.
 AGAIN = {"durable": 10, "runner_progress": 15, "store": 25}
+running = set()         # processes
 AGAIN_FULL = {"durable": 1000, "runner": 150, "runner_main": 150, "runner_progress": 1000, "store": 1000}
 
 
@@ -51,9 +52,25 @@ def run(t, name, environment):
     """Runs a unit test."""
     folder = t.path(f"tmp-{name}")
     folder.mkdir(exist_ok=True)
-    return subprocess.run([program(name)], cwd=BUILD, capture_output=True, text=True, check=False,
-                          errors="replace", timeout=3600,
-                          env={**os.environ, **environment, "srcdir": str(TOP), "TMPDIR": str(folder)})
+    with subprocess.Popen([program(name)], cwd=BUILD, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, errors="replace", start_new_session=True,
+                          env={**os.environ, **environment, "srcdir": str(TOP),
+                               "TMPDIR": str(folder)}) as process:
+        running.add(process)
+        out, err = process.communicate()
+    running.discard(process)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def end(pool):
+    """Nothing of the sweep goes on, wherever it was broken off."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in list(running):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    pool.shutdown()
 
 
 def counted(t, name):
@@ -92,14 +109,15 @@ def again(t, name, on):
 
 
 def sweep(t, function, names):
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    nomem.possible(program(names[0]))
     nomem.library(t)
     tried = survived = 0
     bad = []
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for on in (False, True):
-            for one, well, wrong in pool.map(lambda name, on=on: function(t, name, on), names):
-                tried, survived, bad = tried + one, survived + well, bad + wrong
+    pool = futures.ThreadPoolExecutor(os.cpu_count())
+    t.cleanup(lambda: end(pool))
+    for on in (False, True):
+        for one, well, wrong in pool.map(lambda name, on=on: function(t, name, on), names):
+            tried, survived, bad = tried + one, survived + well, bad + wrong
     t.note(f"{tried} allocations failed in {len(names)} unit tests, {survived} of them did not matter")
     harness.equal(bad[:20], [], f"{len(bad)} ends that are wrong")
     assert tried > survived, "no allocation that failed mattered"
