@@ -117,7 +117,7 @@ static void snapshot_apply(struct sim_qemu *qemu, const json_t *data)
     struct sim_node *overlay = sim_node_find(qemu, state_str(data, "overlay"));
 
     sim_guest_freeze(node->path);
-    sim_node_replace(node, overlay, NULL);
+    sim_node_replace(node, overlay);
     overlay->backing = node;
     node->write = node->file->write = false;
     if (!qemu->inactive)

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "policy/state.h"
-#include "policy/vmstate.h"
 #include "tests/sim/sim_check_internal.h"
 #include "tests/sim/sim_fail.h"
 #include "tests/sim/sim_proxy.h"

@@ -118,12 +118,12 @@ size_t sim_node_users(const struct sim_node *node)
     return users;
 }
 
-void sim_node_replace(struct sim_node *from, struct sim_node *to, const struct sim_node *except)
+void sim_node_replace(struct sim_node *from, struct sim_node *to)
 {
     struct sim_qemu *qemu = from->qemu;
 
     for (struct sim_node *node = qemu->nodes; node; node = node->next) {
-        if (node == except || node == to)
+        if (node == to)
             continue;
         if (node->file == from)
             node->file = to;

@@ -142,7 +142,7 @@ static void job_filter(struct sim_qemu *qemu, struct sim_job *job, const char *d
 {
     struct sim_node *filter = sim_node_add(qemu, NULL, driver);
 
-    sim_node_replace(job->top, filter, NULL);
+    sim_node_replace(job->top, filter);
     filter->backing = job->top;
     job->filter = filter;
 }
@@ -150,19 +150,17 @@ static void job_filter(struct sim_qemu *qemu, struct sim_job *job, const char *d
 static void job_unfilter(struct sim_job *job)
 {
     if (job->filter)
-        sim_node_replace(job->filter, job->filter->backing, NULL);
+        sim_node_replace(job->filter, job->filter->backing);
     job->filter = NULL;
 }
 
 /* ---- ends ---- */
 
 /* The header of what stands on the node names another layer from now on. */
-static void job_rewrite(struct sim_qemu *qemu, struct sim_node *node, struct sim_node *below,
-                        const char *name)
+static void job_rewrite(struct sim_node *node, struct sim_node *below, const char *name)
 {
     struct sim_image *image = job_image(node);
 
-    (void)qemu;
     if (image)
         sim_image_rebase(image, below ? name : NULL, below ? below->driver : NULL);
 }
@@ -175,19 +173,19 @@ static void job_finish_commit(struct sim_qemu *qemu, struct sim_job *job)
     if (!job->follows)
         for (node = qemu->nodes; node; node = node->next)
             if (node->backing == top)
-                job_rewrite(qemu, node, base, job->backing_file ? job->backing_file : base->path);
-    sim_node_replace(top, base, NULL);
+                job_rewrite(node, base, job->backing_file ? job->backing_file : base->path);
+    sim_node_replace(top, base);
     base->write = base->file->write = job->follows;
     if (job->follows)
         top->write = top->file->write = false;
 }
 
-static void job_finish_stream(struct sim_qemu *qemu, struct sim_job *job)
+static void job_finish_stream(struct sim_job *job)
 {
     job_unfilter(job);
     job->top->backing = job->base;
-    job_rewrite(qemu, job->top, job->base, job->backing_file ? job->backing_file
-                                           : job->base ? job->base->path : NULL);
+    job_rewrite(job->top, job->base,
+                job->backing_file ? job->backing_file : job->base ? job->base->path : NULL);
 }
 
 static void job_finish(struct sim_qemu *qemu, struct sim_job *job)
@@ -196,7 +194,7 @@ static void job_finish(struct sim_qemu *qemu, struct sim_job *job)
     if (strcmp(job->type, "commit") == 0)
         job_finish_commit(qemu, job);
     else
-        job_finish_stream(qemu, job);
+        job_finish_stream(job);
     sim_job_enter(qemu, job, SIM_JOB_CONCLUDED);
     sim_graph_sweep(qemu);
     sim_graph_lock(qemu);

@@ -153,13 +153,13 @@ void sim_monitor_event(struct sim_qemu *qemu, const char *name, json_t *data);
 /* ---- sim_open.c: what a command line opens; NULL: it refuses to start, and says why ---- */
 const char *sim_open(struct sim_qemu *qemu, char *const argv[]);
 
-/* ---- sim_graph.c: nodes; errors are sentences, NULL: none ---- */
+/* ---- sim_graph.c: nodes; errors are sentences (static), NULL: none ---- */
 
 struct sim_node *sim_node_find(const struct sim_qemu *qemu, const char *name);
-/* An image node and the file below it; error may be set.  below NULL and from_header: what its header
- * names is opened as well. */
+/* An image node (name NULL: it gets one) and the file below it, and nothing below the image; NULL: *error. */
 struct sim_node *sim_node_open(struct sim_qemu *qemu, const char *name, const char *driver,
                                const char *path, bool write, const char **error);
+/* What its header names, and so on; names[depth] and those behind are their nodes' names, if they have any. */
 const char *sim_node_open_backing(struct sim_node *node, const json_t *names, unsigned depth);
 /* A node without a file of its own. */
 struct sim_node *sim_node_add(struct sim_qemu *qemu, const char *name, const char *driver);
@@ -172,14 +172,14 @@ void sim_graph_sweep(struct sim_qemu *qemu);
 void sim_graph_clear(struct sim_qemu *qemu);
 /* Who stands on it: nodes and disks. */
 size_t sim_node_users(const struct sim_node *node);
-/* All that stood on one node stands on the other; except is left. */
-void sim_node_replace(struct sim_node *from, struct sim_node *to, const struct sim_node *except);
+/* All that stood on one node stands on the other. */
+void sim_node_replace(struct sim_node *from, struct sim_node *to);
 /* The image below the filters. */
 struct sim_node *sim_node_image(struct sim_node *node);
 struct sim_disk *sim_disk_find(struct sim_qemu *qemu, const char *path);
 bool sim_node_busy(const struct sim_qemu *qemu, const struct sim_node *node);
 
-/* ---- sim_block.c: block commands; new: an error, NULL: done ---- */
+/* ---- sim_block.c: block commands; the error, or NULL ---- */
 const char *sim_blockdev_add(struct sim_qemu *qemu, const json_t *args);
 const char *sim_blockdev_del(struct sim_qemu *qemu, const json_t *args);
 const char *sim_transaction(struct sim_qemu *qemu, const json_t *args);
@@ -187,7 +187,8 @@ const char *sim_snapshot(struct sim_qemu *qemu, const json_t *args);
 const char *sim_snapshot_sync(struct sim_qemu *qemu, const json_t *args);
 const char *sim_qom_set(struct sim_qemu *qemu, const json_t *args);
 
-/* ---- sim_query.c ---- new: the answer to a query, NULL: QEMU has no such command. */
+/* ---- sim_query.c ---- */
+/* new: the answer to a query; NULL: *error. */
 json_t *sim_query(struct sim_qemu *qemu, const char *execute, const json_t *args, const char **error);
 
 /* ---- sim_jobs.c ---- */

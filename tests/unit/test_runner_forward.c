@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* runner: between a step of no return and the one that settles it there is only forward (plan.h). */
+#include "tests/unit/runner_steps.h"
+
+#include "policy/plan.h"
+#include "policy/reason.h"
+
+/* make (back: unmake), end (no return), look, record (settled), more | commit */
+static json_t *plan_merge(void)
+{
+    json_t *plan = plan_new("test", "s1"), *step;
+
+    plan_add(plan, deed("make", "unmake"));
+    step = plan_add(plan, deed("end", NULL));
+    json_object_set_new(step, "no-return", json_true());
+    plan_add(plan, deed("look", NULL));
+    step = plan_add(plan, deed("record", NULL));
+    json_object_set_new(step, "settled", json_true());
+    plan_add(plan, deed("more", NULL));
+    step = plan_add(plan, deed("commit", NULL));
+    step_commit_point(step);
+    return plan;
+}
+
+static struct runner_fake *merge(size_t fails_at, const char *cancel)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+
+    fake->deed_fails_at = fails_at;
+    runner_fake_run_cancel(fake, plan_merge(), cancel);
+    return fake;
+}
+
+static void what_fails_there_is_tried_again(void **state)
+{
+    struct runner_fake *fake = merge(2, NULL);
+
+    (void)state;
+    assert_end(fake, RUNNER_DONE, NULL);
+    assert_log(fake, "journal, deed make, deed end, deed look, deed look, deed record, deed more, "
+                     "deed commit, journal committed");
+    runner_fake_free(fake);
+}
+
+static void behind_it_the_plan_can_be_taken_back(void **state)
+{
+    struct runner_fake *fake = merge(4, NULL);
+
+    (void)state;
+    assert_end(fake, RUNNER_UNDONE, REASON_NO_SPACE);
+    assert_log(fake, "journal, deed make, deed end, deed look, deed record, deed more, deed unmake");
+    runner_fake_free(fake);
+}
+
+/* Whoever asks for it there is told that it is too late, and so it is. */
+static void it_is_not_cancelled_there(void **state)
+{
+    struct runner_fake *fake = merge((size_t)-1, "deed end");
+
+    (void)state;
+    assert_end(fake, RUNNER_DONE, NULL);
+    runner_fake_free(fake);
+    fake = merge((size_t)-1, "deed make");
+    assert_end(fake, RUNNER_UNDONE, REASON_CANCELLED);
+    runner_fake_free(fake);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_fails_there_is_tried_again),
+        cmocka_unit_test(behind_it_the_plan_can_be_taken_back),
+        cmocka_unit_test(it_is_not_cancelled_there),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
