@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -104,8 +105,26 @@ void process_allow_files(size_t n)
     process_nofile_raised = setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
+/* In the child: waits until it is on record; ends when it is not to be, or when nobody is left to say so. */
+static void process_wait_gate(int gate, pid_t parent)
+{
+    char verdict = PROCESS_REFUSED;
+    ssize_t n;
+
+    do
+        n = read(gate, &verdict, 1);
+    while (n < 0 && errno == EINTR);
+    if (n != 1 || verdict == PROCESS_REFUSED)
+        _exit(126);
+    if (verdict == PROCESS_UNRECORDED) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent)
+            _exit(126);
+    }
+}
+
 /* In the child: only async-signal-safe calls.  Tells the parent errno when exec fails. */
-static void process_exec(char *const argv[], const int *fds, size_t n, int report)
+static void process_exec(char *const argv[], const struct process_spawning *how, int report)
 {
     sigset_t none;
     int error;
@@ -115,8 +134,8 @@ static void process_exec(char *const argv[], const int *fds, size_t n, int repor
     for (int sig = 1; sig < NSIG; sig++)
         if (sig != SIGHUP) /* nohup's choice is the user's */
             signal(sig, SIG_DFL);
-    for (size_t i = 0; i < n; i++)
-        fcntl(fds[i], F_SETFD, 0);
+    for (size_t i = 0; i < how->n_fds; i++)
+        fcntl(how->fds[i], F_SETFD, 0);
     if (process_nofile_raised)
         setrlimit(RLIMIT_NOFILE, &process_nofile);
     execvp(argv[0], argv);
@@ -126,40 +145,74 @@ static void process_exec(char *const argv[], const int *fds, size_t n, int repor
     _exit(127);
 }
 
-struct process *process_spawn(struct event_base *base, char *const argv[], const int *fds,
-                              size_t n_fds, process_exited_cb *exited, void *arg, struct err *err)
+/* In the parent: true when the child goes on. */
+static bool process_open_gate(pid_t pid, const struct process_spawning *how, int gate, struct err *err)
 {
-    struct process *process;
-    int report[2], error = 0;
-    pid_t pid;
+    char verdict = (char)how->record(how->arg, pid, process_read_start_time(pid), err);
+
+    return write(gate, &verdict, 1) == 1 && verdict != PROCESS_REFUSED;
+}
+
+/* In the parent: 0, or errno of the child's exec. */
+static int process_read_report(int report)
+{
+    int error = 0;
     ssize_t n;
 
-    if (pipe2(report, O_CLOEXEC) < 0) {
-        err_set(err, REASON_QEMU_FAILED, "Cannot start %s: %s", argv[0], strerror(errno));
-        return NULL;
+    do
+        n = read(report, &error, sizeof(error));
+    while (n < 0 && errno == EINTR);
+    return n == sizeof(error) ? error : 0;
+}
+
+/* The child's pid; 0: there is none any more, and err says why.  gate and report are pipes. */
+static pid_t process_fork(char *const argv[], const struct process_spawning *how, const int gate[2],
+                          const int report[2], struct err *err)
+{
+    pid_t parent = getpid(), pid = fork();
+    int error = pid < 0 ? errno : 0;
+
+    if (pid == 0) {
+        close(gate[1]);
+        process_wait_gate(gate[0], parent);
+        process_exec(argv, how, report[1]);
     }
-    pid = fork();
-    if (pid == 0)
-        process_exec(argv, fds, n_fds, report[1]);
+    close(gate[0]);
     close(report[1]);
-    if (pid < 0) {
-        error = errno;
-    } else {
-        do
-            n = read(report[0], &error, sizeof(error));
-        while (n < 0 && errno == EINTR);
-        if (n != sizeof(error))
-            error = 0;
-        else
-            waitpid(pid, NULL, 0);
-    }
+    if (pid > 0 && process_open_gate(pid, how, gate[1], err))
+        error = process_read_report(report[0]);
+    close(gate[1]);
     close(report[0]);
     if (error) {
         err_set(err, REASON_QEMU_FAILED, "Cannot start '%s': %s", argv[0], strerror(error));
         err_name(err, "file", argv[0]);
+    }
+    if (err->set && pid > 0)
+        waitpid(pid, NULL, 0);
+    return err->set ? 0 : pid;
+}
+
+struct process *process_spawn(struct event_base *base, char *const argv[],
+                              const struct process_spawning *how, struct err *err)
+{
+    struct process *process;
+    int gate[2], report[2];
+    pid_t pid;
+
+    if (pipe2(gate, O_CLOEXEC) < 0) {
+        err_set(err, REASON_QEMU_FAILED, "Cannot start %s: %s", argv[0], strerror(errno));
         return NULL;
     }
-    process = process_new(base, pid, true, exited, arg);
+    if (pipe2(report, O_CLOEXEC) < 0) {
+        err_set(err, REASON_QEMU_FAILED, "Cannot start %s: %s", argv[0], strerror(errno));
+        close(gate[0]);
+        close(gate[1]);
+        return NULL;
+    }
+    pid = process_fork(argv, how, gate, report, err);
+    if (!pid)
+        return NULL;
+    process = process_new(base, pid, true, how->exited, how->arg);
     if (!process)
         abort(); /* our own child, not waited for: only memory or descriptors can lack */
     return process;

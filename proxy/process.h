@@ -25,10 +25,30 @@ typedef void process_exited_cb(void *arg, int status);
  * that of the processes it spawns. */
 void process_allow_files(size_t n);
 
-/* Starts argv[0] (looked up in PATH) with the n descriptors fds, and no other of ours, inherited under
- * their own numbers.  Fails when the program cannot be executed. */
-struct process *process_spawn(struct event_base *base, char *const argv[], const int *fds, size_t n,
-                              process_exited_cb *exited, void *arg, struct err *err);
+/* What became of writing down where a process is to be found, should we die. */
+enum process_verdict {
+    PROCESS_REFUSED,        /* it must not be: err says why */
+    PROCESS_RECORDED,
+    PROCESS_UNRECORDED      /* nobody would find it: it is to end (SIGTERM) when we do */
+};
+
+/* Is told of a new process before that becomes the program. */
+typedef enum process_verdict process_record_fn(void *arg, pid_t pid, unsigned long long start_time,
+                                               struct err *err);
+
+/* What is inherited, and who is told. */
+struct process_spawning {
+    const int *fds;             /* these descriptors, under their own numbers, and no other of ours */
+    size_t n_fds;
+    process_record_fn *record;
+    process_exited_cb *exited;
+    void *arg;                  /* of both */
+};
+
+/* Starts argv[0] (looked up in PATH).  Fails when the program cannot be executed, or was refused.  If we
+ * die before it is recorded it ends without having become the program. */
+struct process *process_spawn(struct event_base *base, char *const argv[],
+                              const struct process_spawning *how, struct err *err);
 
 /* NULL (without an error) when no such process lives any more. */
 struct process *process_adopt(struct event_base *base, pid_t pid, unsigned long long start_time,

@@ -106,6 +106,19 @@ static bool recover_there(const struct world *world, const json_t *before, const
     return !err->set;
 }
 
+/* Where there is no room for it the record is kept, and the journal with it: the next start decides as
+ * this one did. */
+static void recover_write(struct daemon *daemon, const json_t *state)
+{
+    struct err err = ERR_INIT;
+
+    if (!store_write(daemon->store, state, &err)) {
+        log_warn("%s", err.desc);
+        store_keep(daemon->store, state);
+    }
+    err_clear(&err);
+}
+
 static bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)
 {
     json_t *adopted = planner_adopted(plan, daemon->store->state);
@@ -120,7 +133,7 @@ static bool recover_create(struct daemon *daemon, const json_t *plan, struct err
     } else if (json_is_true(json_object_get(plan, "adopt")) && recover_fits(&world, adopted)) {
         log_warn("snapshot-create of '%s' was interrupted: its overlays are kept",
                  state_str(plan, "name"));
-        ok = store_write(daemon->store, adopted, err);
+        recover_write(daemon, adopted);
     } else {
         log_warn("snapshot-create of '%s' was interrupted: it is taken back",
                  state_str(plan, "name"));
@@ -131,19 +144,16 @@ static bool recover_create(struct daemon *daemon, const json_t *plan, struct err
     return ok;
 }
 
-static bool recover_revert(struct daemon *daemon, const json_t *plan, bool committed,
-                           struct err *err)
+static void recover_revert(struct daemon *daemon, const json_t *plan, bool committed)
 {
     log_warn("snapshot-revert to '%s' was interrupted: it is %s", state_str(plan, "name"),
              committed ? "finished" : "taken back");
     if (!committed) {
         recover_deeds(plan, "file-remove", true);
-        return true;
+        return;
     }
-    if (!store_write(daemon->store, json_object_get(plan, "after"), err))
-        return false;
+    recover_write(daemon, json_object_get(plan, "after"));
     recover_deeds(plan, "files-remove", false);
-    return true;
 }
 
 static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
@@ -164,8 +174,8 @@ static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err
     }
     log_warn("snapshot-delete of '%s' was interrupted: delete it again to finish",
              state_str(plan, "name"));
-    if (fitting != daemon->store->state && !store_write(daemon->store, fitting, err))
-        return false;
+    if (fitting != daemon->store->state)
+        recover_write(daemon, fitting);
     args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
     if (!deeds_find("files-remove")(args, &result, &warn))
         log_warn("%s", warn.desc);
@@ -182,14 +192,26 @@ static bool recover_settle(struct daemon *daemon, const json_t *journal, struct 
 
     if (!operation || !state_str(plan, "name"))
         return true;
-    if (strcmp(operation, "snapshot-revert") == 0)
-        return recover_revert(daemon, plan, committed, err);
+    if (strcmp(operation, "snapshot-revert") == 0) {
+        recover_revert(daemon, plan, committed);
+        return true;
+    }
     if (committed) {
         recover_deeds(plan, "files-remove", false);
         return true;
     }
     return strcmp(operation, "snapshot-create") == 0 ? recover_create(daemon, plan, err)
                                                      : recover_delete(daemon, plan, err);
+}
+
+static void recover_close(struct daemon *daemon)
+{
+    struct err err = ERR_INIT;
+
+    daemon->store->over = true;
+    if (!daemon->store->unwritten && !store_remove_journal(daemon->store, &err))
+        log_warn("%s", err.desc);
+    err_clear(&err);
 }
 
 bool recover_cold(struct daemon *daemon, struct err *err)
@@ -199,8 +221,9 @@ bool recover_cold(struct daemon *daemon, struct err *err)
 
     if (!store_read_journal(daemon->store, &journal, err))
         return false;
-    ok = !journal || (recover_settle(daemon, journal, err) &&
-                      store_remove_journal(daemon->store, err));
+    ok = !journal || recover_settle(daemon, journal, err);
+    if (ok && journal)
+        recover_close(daemon);
     json_decref(journal);
     if (ok)
         store_sweep_memory(daemon->store);
@@ -303,23 +326,41 @@ static bool recover_is_first(const struct daemon *daemon, const json_t *journal)
     return method && strcmp(method, "respawn") == 0 && pid != 0 && pid == vm_pid(daemon->vm);
 }
 
-void recover_hot(struct daemon *daemon)
+/* new: the journal that is to be settled, or NULL.  If it cannot be read the daemon is stuck. */
+static json_t *recover_read_journal(struct daemon *daemon)
 {
     struct err err = ERR_INIT;
     json_t *journal = NULL;
 
-    if (daemon->operation)
-        return;
-    if (!store_read_journal(daemon->store, &journal, &err)) {
-        daemon->stuck = strdup(err.desc);
-        err_clear(&err);
-    } else if (journal) {
-        free(daemon->stuck); /* one more try */
-        daemon->stuck = NULL;
+    /* It is settled, but for what could not be written (store_settle()). */
+    if (daemon->store->unwritten)
+        return NULL;
+    /* Of an operation that is over, and could not be closed, only the journal is left. */
+    if (daemon->store->over ? store_remove_journal(daemon->store, &err)
+                            : store_read_journal(daemon->store, &journal, &err)) {
+        operation_set_stuck(daemon, NULL);
         daemon->torn = false;
-        if (daemon->found_next == WORLD_NEXT_NONE && recover_is_first(daemon, journal))
-            daemon->found_next = WORLD_NEXT_GONE;
-        operation_recover(daemon, journal);
+    } else {
+        operation_set_stuck(daemon, err.desc);
+        err_clear(&err);
     }
+    if (journal && daemon->found_next == WORLD_NEXT_NONE && recover_is_first(daemon, journal))
+        daemon->found_next = WORLD_NEXT_GONE;
+    return journal;
+}
+
+json_t *recover_take_journal(struct daemon *daemon)
+{
+    /* What this proxy had found at its start is long settled. */
+    daemon->found_next = vm_next(daemon->vm) ? WORLD_NEXT_ALIVE : WORLD_NEXT_NONE;
+    return recover_read_journal(daemon);
+}
+
+void recover_hot(struct daemon *daemon)
+{
+    json_t *journal = daemon->operation ? NULL : recover_read_journal(daemon);
+
+    if (journal)
+        operation_recover(daemon, journal);
     json_decref(journal);
 }

@@ -33,4 +33,8 @@ bool recover_present(struct daemon *daemon, bool *begun, struct err *err);
 /* QEMU was found running and answers. */
 void recover_hot(struct daemon *daemon);
 
+/* It is stuck, and is to be tried once more: new, the journal; NULL: it still is, or there is nothing left
+ * to settle. */
+json_t *recover_take_journal(struct daemon *daemon);
+
 #endif

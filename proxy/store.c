@@ -18,9 +18,6 @@
 
 #define STORE_STATE "state.json"
 #define STORE_JOURNAL "journal.json"
-#define STORE_PROCESS "process.json"
-#define STORE_PROCESS_NEXT "process.next.json"
-#define STORE_MEMORY "memory"
 
 static char *store_printf(const char *fmt, const char *a, const char *b)
 {
@@ -55,10 +52,11 @@ char *store_default_path(const char *name)
     return path;
 }
 
-/* Makes the folder and those above it; only the last one is ours to give a mode. */
+/* Makes the folder and those above it; only the last one is ours to give a mode.  False: errno as well. */
 static bool store_make_folders(const char *path, struct err *err)
 {
     char *work = strdup(path);
+    int error = 0;
 
     if (!work)
         abort();
@@ -66,14 +64,18 @@ static bool store_make_folders(const char *path, struct err *err)
         if (*p != '/')
             continue;
         *p = '\0';
-        if (mkdir(work, 0755) < 0 && errno != EEXIST)
+        if (mkdir(work, 0755) < 0 && errno != EEXIST) {
+            error = errno;
             break;
+        }
         *p = '/';
     }
     free(work);
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+    if (!error && (mkdir(path, 0700) == 0 || errno == EEXIST))
         return true;
-    durable_errno(err, errno, "create the state folder", path);
+    error = error ? error : errno;
+    durable_errno(err, error, "create the state folder", path);
+    errno = error;
     return false;
 }
 
@@ -94,7 +96,8 @@ static bool store_check_folder(int fd, const char *path, struct err *err)
                 "a name of its own with -n", path);
         return false;
     }
-    if (mkdirat(fd, STORE_MEMORY, 0700) < 0 && errno != EEXIST) {
+    /* Where there is no room for it, store_settle() will make it. */
+    if (mkdirat(fd, STORE_MEMORY, 0700) < 0 && errno != EEXIST && !durable_is_fault(errno)) {
         durable_errno(err, errno, "create the folder memory in", path);
         return false;
     }
@@ -104,7 +107,7 @@ static bool store_check_folder(int fd, const char *path, struct err *err)
 static bool store_load(struct store *store, struct err *err)
 {
     static const char *const files[] = {
-        STORE_STATE, STORE_JOURNAL, STORE_PROCESS, STORE_PROCESS_NEXT, STORE_PID, NULL,
+        STORE_STATE, STORE_JOURNAL, STORE_PROCESS, STORE_PROCESS_NEXT, STORE_PID, STORE_PID_NEXT, NULL,
     };
 
     for (size_t i = 0; files[i]; i++)
@@ -116,16 +119,33 @@ static bool store_load(struct store *store, struct err *err)
     return state_check(store->state, err);
 }
 
+/* There is no such folder, and the host's disk cannot take one: then nothing is on record. */
+static bool store_begin_without(struct store *store, const char *path, int error, struct err *err)
+{
+    struct stat st;
+
+    if (!durable_is_fault(error) || stat(path, &st) == 0 || errno != ENOENT)
+        return false;
+    err_move(&store->why, err);
+    store->path = strdup(path);
+    store->memory_path = store_printf("%s/%s", path, STORE_MEMORY);
+    store->state = state_new();
+    return true;
+}
+
 struct store *store_open(const char *path, struct err *err)
 {
     struct store *store = calloc(1, sizeof(*store));
 
     if (!store)
         abort();
-    store->dirfd = -1;
-    if (!store_make_folders(path, err))
+    store->dirfd = store->run_fd = -1;
+    if (!store_make_folders(path, err)) {
+        if (store_begin_without(store, path, errno, err))
+            return store;
         goto fail;
-    store->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    store->dirfd = store->run_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     store->path = realpath(path, NULL);
     if (store->dirfd < 0 || !store->path) {
         durable_errno(err, errno, "open the state folder", path);
@@ -144,6 +164,8 @@ void store_remove_unused(struct store *store)
     static const char *const used[] = { STORE_STATE, STORE_JOURNAL, STORE_PROCESS,
                                         STORE_PROCESS_NEXT, NULL };
 
+    if (store->dirfd < 0)
+        return;
     for (size_t i = 0; used[i]; i++)
         if (faccessat(store->dirfd, used[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
             return;
@@ -157,32 +179,57 @@ void store_free(struct store *store)
 {
     if (!store)
         return;
+    store_leave_place(store);
     if (store->dirfd >= 0)
         close(store->dirfd);
+    err_clear(&store->why);
     json_decref(store->state);
     free(store->path);
     free(store->memory_path);
     free(store);
 }
 
+/* Can anything be written at all? */
+static bool store_writes(const struct store *store, struct err *err)
+{
+    if (store->why.set)
+        err_set(err, store->why.reason, "%s", store->why.desc);
+    return !store->why.set;
+}
+
+void store_keep(struct store *store, const json_t *state)
+{
+    json_t *copy = json_deep_copy(state);
+
+    json_decref(store->state);
+    store->state = copy;
+    store->unwritten = true;
+}
+
 bool store_write(struct store *store, const json_t *state, struct err *err)
 {
-    json_t *copy;
+    struct err late = ERR_INIT;
 
-    /* It would be taken for that of an operation that was interrupted, and the record go back to its. */
-    if (store->over && !store_remove_journal(store, err))
+    if (!store_writes(store, err))
+        return false;
+    /* It would be taken for that of an operation that was interrupted, and the record go back to its.  But
+     * one that has led to what is not written yet is needed until it is. */
+    if (store->over && !store->unwritten && !store_remove_journal(store, err))
         return false;
     if (!durable_write_json(store->dirfd, STORE_STATE, state, err))
         return false;
-    copy = json_deep_copy(state);
-    json_decref(store->state);
-    store->state = copy;
+    store_keep(store, state);
+    store->unwritten = false;
+    if (store->over && !store_remove_journal(store, &late))
+        log_warn("%s", late.desc);
+    err_clear(&late);
     return true;
 }
 
 bool store_write_journal(struct store *store, const json_t *journal, struct err *err)
 {
-    if (!durable_write_json(store->dirfd, STORE_JOURNAL, journal, err))
+    if (!store_writes(store, err) ||
+        !durable_write_json(store->dirfd, STORE_JOURNAL, journal, err))
         return false;
     store->over = false;
     return true;
@@ -190,56 +237,79 @@ bool store_write_journal(struct store *store, const json_t *journal, struct err 
 
 bool store_read_journal(struct store *store, json_t **out, struct err *err)
 {
-    return durable_read_json(store->dirfd, STORE_JOURNAL, out, err);
+    *out = NULL;
+    return store->dirfd < 0 || durable_read_json(store->dirfd, STORE_JOURNAL, out, err);
 }
 
 bool store_remove_journal(struct store *store, struct err *err)
 {
-    store->over = !durable_remove(store->dirfd, STORE_JOURNAL, err);
+    store->over = store->dirfd >= 0 && !durable_remove(store->dirfd, STORE_JOURNAL, err);
     return !store->over;
+}
+
+/* Files of one QEMU that tell where it is. */
+static bool store_write_pid(struct store *store, const char *file, const char *pid_file, long pid,
+                            unsigned long long start, const json_t *argv, struct err *err)
+{
+    json_t *process = json_pack("{s:i, s:I, s:I, s:O}", "format", STATE_FORMAT, "pid",
+                                (json_int_t)pid, "start", (json_int_t)start, "argv", argv);
+    bool ok = store_writes(store, err) && durable_write_json(store->run_fd, file, process, err);
+    char text[32];
+
+    json_decref(process);
+    snprintf(text, sizeof(text), "%ld\n", pid);
+    return ok && durable_write(store->run_fd, pid_file, text, strlen(text), err);
 }
 
 bool store_write_process(struct store *store, long pid, unsigned long long start,
                          const json_t *argv, struct err *err)
 {
-    json_t *process = json_pack("{s:i, s:I, s:I, s:O}", "format", STATE_FORMAT, "pid",
-                                (json_int_t)pid, "start", (json_int_t)start, "argv", argv);
-    bool ok = durable_write_json(store->dirfd, STORE_PROCESS, process, err);
-    char text[32];
-
-    json_decref(process);
-    snprintf(text, sizeof(text), "%ld\n", pid);
-    return ok && durable_write(store->dirfd, STORE_PID, text, strlen(text), err);
+    return store_write_pid(store, STORE_PROCESS, STORE_PID, pid, start, argv, err);
 }
 
-bool store_write_next(struct store *store, long pid, unsigned long long start, struct err *err)
+bool store_write_next(struct store *store, long pid, unsigned long long start, const json_t *argv,
+                      struct err *err)
 {
-    json_t *process = json_pack("{s:i, s:I, s:I}", "format", STATE_FORMAT, "pid", (json_int_t)pid,
-                                "start", (json_int_t)start);
-    bool ok = durable_write_json(store->dirfd, STORE_PROCESS_NEXT, process, err);
+    return store_write_pid(store, STORE_PROCESS_NEXT, STORE_PID_NEXT, pid, start, argv, err);
+}
 
-    json_decref(process);
-    return ok;
+bool store_promote_next(struct store *store, struct err *err)
+{
+    int fd = store->run_fd;
+
+    if (renameat(fd, STORE_PROCESS_NEXT, fd, STORE_PROCESS) == 0 &&
+        renameat(fd, STORE_PID_NEXT, fd, STORE_PID) == 0 && durable_sync_folder(fd))
+        return true;
+    durable_errno(err, errno, "write", STORE_PROCESS);
+    return false;
 }
 
 bool store_read_process(struct store *store, bool next, json_t **out, struct err *err)
 {
-    return durable_read_json(store->dirfd, next ? STORE_PROCESS_NEXT : STORE_PROCESS, out, err);
+    *out = NULL;
+    return store->run_fd < 0 ||
+           durable_read_json(store->run_fd, next ? STORE_PROCESS_NEXT : STORE_PROCESS, out, err);
 }
 
 void store_forget_next(struct store *store)
 {
-    unlinkat(store->dirfd, STORE_PROCESS_NEXT, 0);
-    unlinkat(store->dirfd, STORE_SOCKET_NEXT, 0);
-    unlinkat(store->dirfd, STORE_BULK_NEXT, 0);
+    unlinkat(store->run_fd, STORE_PROCESS_NEXT, 0);
+    unlinkat(store->run_fd, STORE_PID_NEXT, 0);
+    unlinkat(store->run_fd, STORE_SOCKET_NEXT, 0);
+    unlinkat(store->run_fd, STORE_BULK_NEXT, 0);
+}
+
+void store_forget_main(struct store *store)
+{
+    unlinkat(store->run_fd, STORE_PROCESS, 0);
+    unlinkat(store->run_fd, STORE_PID, 0);
 }
 
 void store_forget_process(struct store *store)
 {
-    unlinkat(store->dirfd, STORE_PROCESS, 0);
-    unlinkat(store->dirfd, STORE_PID, 0);
-    unlinkat(store->dirfd, STORE_SOCKET, 0);
-    unlinkat(store->dirfd, STORE_BULK, 0);
+    store_forget_main(store);
+    unlinkat(store->run_fd, STORE_SOCKET, 0);
+    unlinkat(store->run_fd, STORE_BULK, 0);
     store_forget_next(store);
 }
 

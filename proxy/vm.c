@@ -121,7 +121,7 @@ static int instance_connect_bulk(void *arg)
     struct instance *instance = arg;
     struct err err = ERR_INIT;
     int fd = instance->process
-                 ? sock_connect_at(instance->vm->store->dirfd, instance_bulk(instance->socket), &err)
+                 ? sock_connect_at(instance->vm->store->run_fd, instance_bulk(instance->socket), &err)
                  : -1;
 
     err_clear(&err);
@@ -215,16 +215,19 @@ struct instance *instance_start(struct vm *vm, const char *socket, char *const a
                                 struct err *err)
 {
     struct instance *instance = instance_new(vm, socket);
-    int dirfd = vm->store->dirfd, fd = -1;
+    int dirfd = vm->store->run_fd, fd = -1;
+    struct process_spawning how = {
+        .n_fds = 2, .record = instance_record, .exited = instance_exited, .arg = instance,
+    };
     struct monitors monitors;
     char **words;
 
     if (monitors_listen(&monitors, dirfd, socket, err))
         fd = sock_connect_at(dirfd, socket, err);
+    how.fds = monitors.fds;
     if (fd >= 0) {
         words = instance_argv(argv, &monitors);
-        instance->process = process_spawn(vm->base, words, monitors.fds, 2, instance_exited,
-                                          instance, err);
+        instance->process = process_spawn(vm->base, words, &how, err);
         free(words);
     }
     monitors_close(&monitors);
@@ -287,21 +290,11 @@ void vm_free(struct vm *vm)
     free(vm);
 }
 
-bool vm_record_main(struct vm *vm, struct err *err)
-{
-    return store_write_process(vm->store, process_pid(vm->main->process),
-                               process_start_time(vm->main->process), vm->user_argv, err);
-}
-
 bool vm_start(struct vm *vm, char *const argv[], struct err *err)
 {
-    vm->main = instance_start(vm, STORE_SOCKET, argv, err);
-    if (!vm->main)
-        return false;
-    if (vm_record_main(vm, err))
-        return true;
-    process_signal(vm->main->process, SIGKILL);
-    return false;
+    if (store_find_place(vm->store, err))
+        vm->main = instance_start(vm, STORE_SOCKET, argv, err);
+    return vm->main != NULL;
 }
 
 struct instance *instance_adopt(struct vm *vm, bool next, struct err *err)
@@ -324,12 +317,12 @@ struct instance *instance_adopt(struct vm *vm, bool next, struct err *err)
                 (long)process_pid(instance->process));
     json_decref(record);
     fd = instance->process && !err->set
-             ? sock_connect_at(vm->store->dirfd, instance->socket, err) : -1;
+             ? sock_connect_at(vm->store->run_fd, instance->socket, err) : -1;
     if (fd < 0 && err->set && next && instance->process) {
         /* The proxy died in vm_switch(), between the rename and what it wrote afterwards. */
         err_clear(err);
         instance->socket = STORE_SOCKET;
-        fd = sock_connect_at(vm->store->dirfd, instance->socket, err);
+        fd = sock_connect_at(vm->store->run_fd, instance->socket, err);
     }
     if (fd < 0) {
         /* It has closed its monitor: it is ending, and soon there is none. */

@@ -32,11 +32,15 @@ struct vm {
     bool announced;             /* ops->ready() was called */
     vm_done_cb *done;           /* of the one thing that is going on with next or main */
     void *done_arg;
+    bool unrecorded;            /* process.json does not tell of main */
     struct event *timeout;
     struct vm_attach *attach;   /* NULL: QEMU is our own */
 };
 
 extern const struct link_ops instance_ops;
+
+/* Writes down where the process of an instance (arg) is to be found. */
+process_record_fn instance_record;
 
 /* Starts a process and connects to it; the listening socket stays with QEMU alone. */
 struct instance *instance_start(struct vm *vm, const char *socket, char *const argv[],
@@ -62,8 +66,5 @@ struct link *vm_room_link(const struct vm_room *room);
 
 /* The clients can be served. */
 void vm_announce(struct vm *vm);
-
-/* Says in the state folder which process main is. */
-bool vm_record_main(struct vm *vm, struct err *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include "policy/reason.h"
@@ -26,6 +27,46 @@ void vm_next_failed(const struct vm *vm, int status, struct err *err)
                 killed ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
+static bool instance_record_next(struct vm *vm, pid_t pid, unsigned long long start_time, struct err *err)
+{
+    if (store_write_next(vm->store, pid, start_time, vm->user_argv, err))
+        return true;
+    if (vm->main)
+        return false;
+    /* What tells of the one that has ended takes the room. */
+    store_forget_main(vm->store);
+    err_clear(err);
+    return store_write_next(vm->store, pid, start_time, vm->user_argv, err);
+}
+
+static bool instance_record_main(struct vm *vm, pid_t pid, unsigned long long start_time, struct err *err)
+{
+    /* While a journal waits the next start goes by the files. */
+    if (vm->store->unwritten || vm->store->over)
+        err_set(err, REASON_NO_SPACE, "What was interrupted is not on record");
+    vm->unrecorded = err->set || !store_write_process(vm->store, pid, start_time, vm->user_argv, err);
+    return !vm->unrecorded;
+}
+
+/* A second QEMU that no file names would be left behind if the proxy died: it is not started.  Where it is
+ * the only one the VM is worth more than that, and ends with the proxy. */
+enum process_verdict instance_record(void *arg, pid_t pid, unsigned long long start_time,
+                                     struct err *err)
+{
+    const struct instance *instance = arg;
+    struct vm *vm = instance->vm;
+    bool next = strcmp(instance->socket, STORE_SOCKET_NEXT) == 0;
+
+    if (next ? instance_record_next(vm, pid, start_time, err)
+             : instance_record_main(vm, pid, start_time, err))
+        return PROCESS_RECORDED;
+    if (next && vm->main)
+        return PROCESS_REFUSED;
+    log_error("%s: QEMU ends with the proxy", err->desc);
+    err_clear(err);
+    return PROCESS_UNRECORDED;
+}
+
 void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *arg)
 {
     struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
@@ -38,11 +79,6 @@ void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *ar
         done(arg, false, &err);
         err_clear(&err);
         return;
-    }
-    if (!store_write_next(vm->store, process_pid(vm->next->process),
-                          process_start_time(vm->next->process), &err)) {
-        log_warn("%s", err.desc);
-        err_clear(&err);
     }
     vm->done = done;
     vm->done_arg = arg;
@@ -181,8 +217,20 @@ void vm_end_main(struct vm *vm, bool alone, vm_done_cb *done, void *arg)
 
 static void vm_rename(struct vm *vm, const char *from, const char *to)
 {
-    if (renameat(vm->store->dirfd, from, vm->store->dirfd, to) < 0 && errno != ENOENT)
+    if (renameat(vm->store->run_fd, from, vm->store->run_fd, to) < 0 && errno != ENOENT)
         log_warn("cannot rename %s", from);
+}
+
+/* The files that told of next tell of main: for that no room is needed. */
+static bool vm_promote(struct vm *vm, struct err *err)
+{
+    vm_rename(vm, STORE_SOCKET_NEXT, STORE_SOCKET);
+    vm_rename(vm, STORE_BULK_NEXT, STORE_BULK);
+    vm->unrecorded = !store_promote_next(vm->store, err);
+    /* Where it could not be done they are how a later proxy finds it. */
+    if (!vm->unrecorded)
+        store_forget_next(vm->store);
+    return !vm->unrecorded;
 }
 
 bool vm_switch(struct vm *vm, struct err *err)
@@ -197,14 +245,26 @@ bool vm_switch(struct vm *vm, struct err *err)
         link_hold(vm->main->link, true);
     vm_leave_room(vm);
     vm->main->socket = STORE_SOCKET;
-    /* The VM goes on whatever happens here; only a later proxy would not find it. */
-    vm_rename(vm, STORE_SOCKET_NEXT, STORE_SOCKET);
-    vm_rename(vm, STORE_BULK_NEXT, STORE_BULK);
-    if (!vm_record_main(vm, &warn)) {
+    /* The VM goes on whatever happens here; vm_settle() tries again. */
+    if (!vm_promote(vm, &warn))
         log_warn("%s", warn.desc);
-        err_clear(&warn);
-    }
-    store_forget_next(vm->store);
+    err_clear(&warn);
     vm_announce(vm);
     return true;
+}
+
+bool vm_settle(struct vm *vm, struct err *err)
+{
+    struct err first = ERR_INIT;
+
+    if (!vm->unrecorded || !vm_has_process(vm))
+        return true;
+    if (!vm_promote(vm, &first) &&
+        store_write_process(vm->store, process_pid(vm->main->process),
+                            process_start_time(vm->main->process), vm->user_argv, err)) {
+        vm->unrecorded = false;
+        store_forget_next(vm->store);
+    }
+    err_clear(&first);
+    return !vm->unrecorded;
 }
