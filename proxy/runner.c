@@ -205,6 +205,14 @@ void runner_step_done(struct runner *runner)
     runner_later(runner, 0);
 }
 
+/* The plan does not depend on it. */
+static void runner_pass_over(struct runner *runner, struct err *err)
+{
+    log_warn("%s: %s", state_str(runner_current(runner), "step"), err->desc);
+    err_clear(err);
+    runner_step_done(runner);
+}
+
 /* The step did not work out. */
 void runner_fail(struct runner *runner, struct err *err)
 {
@@ -221,9 +229,7 @@ void runner_fail(struct runner *runner, struct err *err)
         return;
     }
     if (json_is_true(json_object_get(step, "lenient")) && (runner->undoing || runner->committed)) {
-        log_warn("%s: %s", state_str(step, "step"), err->desc);
-        err_clear(err);
-        runner_step_done(runner);
+        runner_pass_over(runner, err);
         return;
     }
     if (json_is_true(json_object_get(step, "no-return")) && runner->accepted &&
@@ -238,6 +244,10 @@ void runner_fail(struct runner *runner, struct err *err)
     runner->phase = RUNNER_IDLE;
     if (runner_try_again(runner)) {
         err_clear(err);
+        return;
+    }
+    if (json_is_true(json_object_get(step, "tolerated"))) {
+        runner_pass_over(runner, err);
         return;
     }
     if (!runner->err.set)
