@@ -74,7 +74,9 @@ void vm_start_next(struct vm *vm, char *const argv[], vm_done_cb *done, void *ar
 
     store_sweep_aside(vm->store);
     vm->overdue = false;
-    vm->next = instance_start(vm, STORE_SOCKET_NEXT, argv, &err);
+    /* Where it is the only one it starts also if the state folder has become unusable meanwhile. */
+    if (vm->main || store_find_place(vm->store, &err))
+        vm->next = instance_start(vm, STORE_SOCKET_NEXT, argv, &err);
     if (!vm->next) {
         done(arg, false, &err);
         err_clear(&err);
