@@ -28,12 +28,16 @@ const struct graph_node *graph_child_find(const struct graph_node *node, const c
     return NULL;
 }
 
-/* What a filter passes on: mirror_top and commit_top hang on "backing", the others on "file". */
+/* What a filter passes on: mirror_top and commit_top hang on "backing", blkdebug on "image", the others on
+ * "file". */
 static const struct graph_node *filtered_child(const struct graph_node *node)
 {
-    const struct graph_node *child = graph_child_find(node, "file");
+    static const char *const roles[] = { "file", "backing", "image" };
+    const struct graph_node *child = NULL;
 
-    return child ? child : graph_child_find(node, "backing");
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]) && !child; i++)
+        child = graph_child_find(node, roles[i]);
+    return child;
 }
 
 static bool passes_through(const struct graph_node *from, const struct graph_node *to)

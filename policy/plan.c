@@ -132,6 +132,12 @@ json_t *step_lenient(json_t *step)
     return step;
 }
 
+json_t *step_tolerated(json_t *step)
+{
+    json_object_set_new(step, "tolerated", json_true());
+    return step;
+}
+
 void step_timeout(json_t *step, json_int_t ms)
 {
     json_object_set_new(step, "timeout", json_integer(ms));

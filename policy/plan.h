@@ -14,6 +14,7 @@
  * everything is taken back), timeout (milliseconds that the verification may take; 0: for ever;
  * QEMU may leave a question unanswered for as long, but not for more than PLAN_TIMEOUT_MS),
  * no-return (once it is done, or perhaps done, the plan goes forward until a step that is settled),
+ * tolerated (as lenient, but when it has been tried as often as others are),
  * until-settled (its undo is dropped by the next step that is settled: what it prepared has come about),
  * rescue (in an undo: the steps, lenient, that let the guest go on when this one fails, which then is not
  * tried again: the end is "stuck"),
@@ -67,6 +68,7 @@ void step_settled(json_t *step);
 void step_rescue(json_t *step, json_t *rescue);
 void step_commit_point(json_t *step);
 json_t *step_lenient(json_t *step); /* returns step */
+json_t *step_tolerated(json_t *step); /* returns step */
 void step_timeout(json_t *step, json_int_t ms);
 void step_fd(json_t *step, const char *path, const char *flags);
 void step_main(json_t *step, const char *what); /* "ends" or "begins" */

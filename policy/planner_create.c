@@ -234,6 +234,7 @@ static void create_free(struct create *create)
     json_decref(create->after);
     json_decref(create->overlays);
     free(create->memory_file);
+    free(create->vmstate_node);
 }
 
 static json_t *create_plan(struct create *create, const json_t *state, const json_t *request,

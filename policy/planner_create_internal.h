@@ -24,6 +24,7 @@ struct create {
     json_t *overlays;       /* key -> layer id */
     json_t *plan;
     char *memory_file;      /* absolute */
+    char *vmstate_node;     /* where a vmstate is open while it is saved */
 };
 
 /* Whether the memory is saved, and how; refused when that cannot be. */

@@ -61,7 +61,10 @@ static bool create_in_background(const struct create *create)
 
 static void create_prepare_vmstate(struct create *create)
 {
-    json_t *step = vmstate_open("qemu", CREATE_NODE, create->memory_file);
+    json_t *step;
+
+    create->vmstate_node = vmstate_free_node(create->world->graph, CREATE_NODE);
+    step = vmstate_open("qemu", create->vmstate_node, create->memory_file);
 
     /* Where QEMU cannot reach the file it refuses here, before the guest is stopped. */
     step_advice(step, "QEMU itself writes the vmstate, so that it has to reach the state folder (-d): put that "
@@ -73,7 +76,7 @@ static void create_prepare_vmstate(struct create *create)
 
 static void create_vmstate(struct create *create)
 {
-    json_t *step = vmstate_save("memory-save", CREATE_JOB, CREATE_NODE,
+    json_t *step = vmstate_save("memory-save", CREATE_JOB, create->vmstate_node,
                                 planner_ram_bytes(create->world));
 
     step_undo(step, step_lenient(vmstate_end("qemu", CREATE_JOB, planner_ram_bytes(create->world))));
@@ -85,7 +88,7 @@ static void create_vmstate(struct create *create)
 static void create_close_vmstate(struct create *create)
 {
     plan_add(create->plan, vmstate_dismiss("qemu", CREATE_JOB));
-    plan_add(create->plan, planner_close_node(CREATE_NODE));
+    plan_add(create->plan, planner_close_node(create->vmstate_node));
 }
 
 /* ---- either ---- */

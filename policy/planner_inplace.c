@@ -30,6 +30,7 @@ struct in_place {
     json_t *left;               /* nodes to be closed behind it, in this order */
     const char *load_file;
     char *present_file;
+    char *present_node;
     json_int_t present_bytes;
     bool running;
 };
@@ -210,15 +211,15 @@ static void in_place_prepare_memory(struct in_place *at)
     in_place_add(at, vmstate_create(at->present_file, VMSTATE_DISK_BYTES));
     in_place_add(at, vmstate_open_scratch("qemu", IN_PLACE_NODE_LOAD, at->load_file,
                                           state_str(memory, "file")));
-    in_place_add(at, vmstate_open("qemu", IN_PLACE_NODE_PRESENT, at->present_file));
+    in_place_add(at, vmstate_open("qemu", at->present_node, at->present_file));
     json_array_append_new(at->left, json_string(IN_PLACE_NODE_LOAD));
-    json_array_append_new(at->left, json_string(IN_PLACE_NODE_PRESENT));
+    json_array_append_new(at->left, json_string(at->present_node));
     planner_capabilities(at->revert->world, at->revert->plan, false);
 }
 
 static void in_place_keep(struct in_place *at)
 {
-    json_t *step = vmstate_save("memory-keep", IN_PLACE_JOB_KEEP, IN_PLACE_NODE_PRESENT,
+    json_t *step = vmstate_save("memory-keep", IN_PLACE_JOB_KEEP, at->present_node,
                                 at->present_bytes);
 
     step_undo(step, step_lenient(vmstate_end("qemu", IN_PLACE_JOB_KEEP, at->present_bytes)));
@@ -236,7 +237,7 @@ static void in_place_undo_load(struct in_place *at, json_t *step)
     for (size_t i = at->n_disks; i-- > 0;)
         step_undo(step, in_place_switch_step(IN_PLACE_BACK, &at->disks[i], at->disks[i].new,
                                              at->disks[i].old));
-    step_undo(step, vmstate_load(IN_PLACE_RETURN, "qemu", IN_PLACE_JOB_RETURN, IN_PLACE_NODE_PRESENT,
+    step_undo(step, vmstate_load(IN_PLACE_RETURN, "qemu", IN_PLACE_JOB_RETURN, at->present_node,
                                  at->present_bytes));
     step_undo(step, vmstate_dismiss("qemu", IN_PLACE_JOB_LOAD));
     step_undo(step, vmstate_dismiss("qemu", IN_PLACE_JOB_RETURN));
@@ -336,6 +337,7 @@ static void in_place_files(struct in_place *at)
     long long number = (long long)json_integer_value(json_object_get(at->revert->after, "counter"));
 
     at->present_file = alloc_print("%s/present-%lld.tmp", world->memory_dir, number + 1);
+    at->present_node = vmstate_free_node(world->graph, IN_PLACE_NODE_PRESENT);
     at->load_file = json_string_value(at->revert->scratch);
     at->present_bytes = planner_ram_bytes(world);
     at->running = strcmp(world_status(world), "running") == 0;
@@ -360,6 +362,7 @@ bool in_place_plan(struct revert *revert, struct err *err)
     disks_clear(&at.all);
     free(at.disks);
     free(at.present_file);
+    free(at.present_node);
     json_decref(at.names);
     json_decref(at.left);
     return ok;

@@ -163,7 +163,7 @@ static bool in_place_check_disks(const struct revert *revert, struct err *why)
 /* One that could not be closed would be taken for the new one of that name. */
 static bool in_place_check_nodes(const struct revert *revert, struct err *why)
 {
-    static const char *const ours[] = { IN_PLACE_NODE_LOAD, IN_PLACE_NODE_PRESENT, IN_PLACE_NODE_HOLD };
+    static const char *const ours[] = { IN_PLACE_NODE_LOAD, IN_PLACE_NODE_HOLD };
     const struct graph *graph = revert->world->graph;
 
     for (size_t i = 0; i < graph->n_nodes; i++)

@@ -17,8 +17,14 @@
 
 json_t *planner_adopted(const json_t *plan, const json_t *state)
 {
-    json_t *adopted = json_deep_copy(json_object_get(plan, "after"));
+    json_t *adopted = json_deep_copy(json_object_get(plan, "after")), *id;
+    const json_t *snapshot = state_snapshot(adopted, state_str(plan, "name"));
+    const char *key;
 
+    /* Where the create was being taken back something has been written to what it had frozen. */
+    json_object_foreach(json_object_get(snapshot, "disks"), key, id)
+        if (!json_object_get(state_layer(state, json_string_value(id)), "print"))
+            json_object_del(state_layer(adopted, json_string_value(id)), "print");
     state_snapshot_remove(adopted, state_str(plan, "name"));
     json_object_set(adopted, "current", json_object_get(state, "current"));
     return adopted;

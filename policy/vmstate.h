@@ -21,6 +21,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "policy/graph.h"
+
 #define VMSTATE_FORMAT "vmstate"
 #define VMSTATE_TAG "qsnap"
 #define VMSTATE_DISK_BYTES 65536
@@ -34,9 +36,12 @@ json_t *vmstate_create(const char *file, json_int_t size);
 /* new: the step that makes the scratch file through which that memory is loaded. */
 json_t *vmstate_create_scratch(const char *file, const json_t *memory);
 
+/* new: that name of a node, or one like it that no node has. */
+char *vmstate_free_node(const struct graph *graph, const char *name);
+
 /* new: the step that opens an image to save into or, with the saved file below it, to load from.  QEMU flushes
  * none of it, as the guest would wait for the disk: a scratch file need not last, and the other is made durable
- * when it is sealed.  Taken back, the node is closed (in "next" it ends with the process). */
+ * when it is sealed.  Taken back, the node is closed where QEMU allows it (in "next" it ends with the process). */
 json_t *vmstate_open(const char *on, const char *node, const char *file);
 json_t *vmstate_open_scratch(const char *on, const char *node, const char *file, const char *saved);
 

@@ -15,6 +15,11 @@
 /* A state file that is larger than this is none of ours. */
 #define DURABLE_READ_MAX (64u << 20)
 
+bool durable_is_fault(int error)
+{
+    return error == ENOSPC || error == EDQUOT || error == EROFS || error == EIO;
+}
+
 void durable_errno(struct err *err, int error, const char *what, const char *path)
 {
     const char *reason = error == ENOSPC || error == EDQUOT ? REASON_NO_SPACE

@@ -48,6 +48,9 @@ bool durable_sync_way(const char *path, struct err *err);
 /* Opens the folder that holds path; the caller closes it. -1: errno. *base points into path. */
 int durable_open_parent(const char *path, const char **base);
 
+/* Is it the disk's fault, rather than that of who has asked: no room, read-only, an I/O error? */
+bool durable_is_fault(int error);
+
 /* Sets an error from errno: reason "no-space" for ENOSPC and EDQUOT, else "file-unusable". */
 void durable_errno(struct err *err, int error, const char *what, const char *path);
 

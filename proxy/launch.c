@@ -126,18 +126,21 @@ static char **launch_cold_argv(struct daemon *daemon, struct err *err)
 
 /* The configuration that clients made belongs to a process that is gone, and so does the command line of a
  * snapshot; of disks that no snapshot knows nothing has to be known. */
-static bool launch_forget(struct daemon *daemon, struct err *err)
+static void launch_forget(struct daemon *daemon)
 {
     json_t *state = json_deep_copy(daemon->store->state);
     bool any = state_forget_disks(state);
-    bool ok;
+    struct err err = ERR_INIT;
 
     any = json_array_size(json_object_get(state, "config")) > 0 || any;
     any = json_object_del(state, "args") == 0 || any;
     json_object_set_new(state, "config", json_array());
-    ok = !any || store_write(daemon->store, state, err);
+    if (any && !store_write(daemon->store, state, &err)) {
+        log_warn("%s", err.desc);
+        store_keep(daemon->store, state);
+    }
+    err_clear(&err);
     json_decref(state);
-    return ok;
 }
 
 static bool launch_qemu(struct daemon *daemon, struct err *err)
@@ -149,8 +152,9 @@ static bool launch_qemu(struct daemon *daemon, struct err *err)
         return ok;
     if (recover_relaunch(daemon))
         return true;
-    if (!recover_cold(daemon, err) || !launch_forget(daemon, err))
+    if (!recover_cold(daemon, err))
         return false;
+    launch_forget(daemon);
     argv = launch_cold_argv(daemon, err);
     if (!argv)
         return false;
@@ -344,7 +348,7 @@ bool launch_start(struct daemon *daemon, struct err *err)
         ok = launch_open_store(daemon, err);
     }
     if (ok) {
-        background_redirect(daemon->store->dirfd);
+        background_redirect(daemon->store->run_fd);
         daemon_make_vm(daemon, user_argv);
         ok = launch_listen(daemon, &monitors, err) &&
              (attach ? launch_attach(daemon, err) : launch_own(daemon, err));

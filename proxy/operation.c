@@ -236,13 +236,53 @@ static struct operation *operation_new(struct daemon *daemon, const char *kind, 
     return op;
 }
 
+void operation_set_stuck(struct daemon *daemon, const char *text)
+{
+    free(daemon->stuck);
+    daemon->stuck = text ? alloc_copy(text) : NULL;
+}
+
+void operation_refuse_stuck(const struct daemon *daemon, struct err *err)
+{
+    err_clear(err);
+    err_set(err, REASON_STUCK, "An earlier operation could neither be finished nor taken back: %s",
+            daemon->stuck);
+}
+
+/* Can a recovery be made from it? */
+static bool operation_check_journal(struct daemon *daemon, const json_t *journal)
+{
+    const json_t *plan = json_object_get(journal, "plan");
+
+    if (state_str(plan, "operation") && state_str(plan, "name"))
+        return true;
+    operation_set_stuck(daemon, "the journal of an interrupted operation is damaged");
+    return false;
+}
+
 void operation_start(struct daemon *daemon, const char *kind, json_t *request, struct slot *slot)
 {
-    struct operation *op = operation_new(daemon, kind, request);
+    json_t *journal = daemon->stuck ? recover_take_journal(daemon) : NULL;
+    struct operation *op;
+    struct err err = ERR_INIT;
 
+    if (daemon->stuck || (journal && !operation_check_journal(daemon, journal))) {
+        operation_refuse_stuck(daemon, &err);
+        answer_error(slot, &err);
+        json_decref(journal);
+        return;
+    }
+    op = operation_new(daemon, kind, request);
     op->slot = slot;
     op->dry_run = json_is_true(json_object_get(request, "dry-run"));
-    operation_enter(op, state_str(request, "save-as") ? STAGE_SAVE_AS : STAGE_MAIN);
+    op->journal = journal;
+    op->settles = journal != NULL;
+    if (!op->settles) {
+        operation_begin(op);
+        return;
+    }
+    op->next = recover_next(daemon, journal);
+    operation_enter(op, STAGE_RECOVER);
 }
 
 void operation_recover(struct daemon *daemon, json_t *journal)
@@ -251,10 +291,8 @@ void operation_recover(struct daemon *daemon, json_t *journal)
     json_t *request;
     struct operation *op;
 
-    if (!state_str(plan, "operation") || !state_str(plan, "name")) {
-        daemon->stuck = alloc_copy("the journal of an interrupted operation is damaged");
+    if (!operation_check_journal(daemon, journal))
         return;
-    }
     log_warn("%s of '%s' was interrupted: settling it", state_str(plan, "operation"),
              state_str(plan, "name"));
     request = json_pack("{s:O}", "name", json_object_get(plan, "name"));

@@ -7,8 +7,9 @@
  * revert has two stages: first a snapshot-create that leaves the guest stopped, then the revert; when
  * the second fails, the guest goes on and the new snapshot is deleted again.
  *
- * An operation that could neither be finished nor taken back is stuck: its journal stays, new ones
- * are refused, and query-snapshots says so.
+ * An operation that could neither be finished nor taken back is stuck: its journal stays, and
+ * query-snapshots says so.  Each new one first tries once more to settle that, and is refused, with the
+ * cause, when it cannot be.
  */
 #ifndef PROXY_OPERATION_H
 #define PROXY_OPERATION_H
@@ -25,6 +26,11 @@ void operation_command(struct daemon *daemon, struct slot *slot, const struct me
 
 /* Settles what an earlier proxy left (recover.h); new operations wait. */
 void operation_recover(struct daemon *daemon, json_t *journal);
+
+/* An operation is stuck (text: why), or is not any more (NULL). */
+void operation_set_stuck(struct daemon *daemon, const char *text);
+/* Sets the error of a command that is refused for that. */
+void operation_refuse_stuck(const struct daemon *daemon, struct err *err);
 
 /* Sets the error for a command that conflicts with the running operation. */
 void operation_refuse(const struct operation *operation, const char *command, struct err *err);

@@ -176,18 +176,20 @@ static void operation_query_verify(struct daemon *daemon, struct slot *slot,
 
 /* ---- commands ---- */
 
-static bool operation_allowed(struct daemon *daemon, const char *command, struct err *err)
+/* What is stuck is tried again by an operation, which a dry run is not. */
+static bool operation_allowed(struct daemon *daemon, const char *command, const json_t *arguments,
+                              struct err *err)
 {
     if (daemon->operation) {
         operation_refuse(daemon->operation, command, err);
         return false;
     }
-    if (daemon->stuck) {
-        err_set(err, REASON_STUCK, "An earlier operation could neither be finished nor taken back: "
-                "%s", daemon->stuck);
+    if (daemon->stuck && json_is_true(json_object_get(arguments, "dry-run"))) {
+        operation_refuse_stuck(daemon, err);
         return false;
     }
-    return true;
+    return json_is_true(json_object_get(arguments, "dry-run")) ||
+           (store_settle(daemon->store, err) && vm_settle(daemon->vm, err));
 }
 
 static void operation_synthetic(struct daemon *daemon, struct slot *slot, const char *command,
@@ -201,7 +203,7 @@ static void operation_synthetic(struct daemon *daemon, struct slot *slot, const 
         err_set(&err, NULL, "Give either 'name' (a snapshot of qmp-proxy) or 'tag' and 'devices' "
                 "(QEMU's internal snapshots), not both");
     else if (request_check(command, arguments, &err) && strcmp(command, "query-snapshots") != 0 &&
-             operation_allowed(daemon, command, &err) && job && jobs_find(daemon->jobs, job))
+             operation_allowed(daemon, command, arguments, &err) && job && jobs_find(daemon->jobs, job))
         err_set(&err, NULL, "Job ID '%s' already in use", job);
     if (err.set)
         answer_error(slot, &err);

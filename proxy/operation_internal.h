@@ -18,7 +18,7 @@ enum operation_stage {
     STAGE_SAVE_AS,      /* before a revert: keep the present state */
     STAGE_GO_ON,        /* the revert failed: let the guest run ... */
     STAGE_UNSAVE,       /* ... and delete the snapshot again */
-    STAGE_RECOVER,      /* settle a journal */
+    STAGE_RECOVER,      /* settle a journal: nothing else, or before the operation itself */
     STAGE__COUNT
 };
 
@@ -40,6 +40,7 @@ struct operation {
     struct runner_standstill standstill;    /* over all stages */
     json_t *journal;            /* STAGE_RECOVER: what is to be settled */
     enum world_next next;       /* the same: the second QEMU, as this recovery has found it */
+    bool settles;               /* and then the operation begins */
     struct err failure;         /* of the stage that made the later ones necessary */
     struct event *start;        /* begins a stage from the loop */
     bool waits_for_end;         /* of a QEMU whose connection has ended (operation_relaunch.c) */
@@ -56,6 +57,10 @@ struct operation {
 struct job *operation_job(const struct operation *op);
 /* Begins a stage from the loop. */
 void operation_enter(struct operation *op, enum operation_stage stage);
+/* Begins the operation itself. */
+void operation_begin(struct operation *op);
+/* Plans the stage from the world. */
+bool operation_plan(struct operation *op, struct err *err);
 void operation_start_cb(evutil_socket_t fd, short what, void *arg);
 /* Tells the clients that the stage's plan is done. */
 void operation_announce(struct operation *op, const char *kind);

@@ -13,6 +13,7 @@
 #include "proxy/in_use.h"
 #include "proxy/jobs.h"
 #include "proxy/operation_internal.h"
+#include "qmp/alloc.h"
 
 /* As long as a step of a plan may stay unanswered; and how long our own is waited for, whose process tells as much. */
 #define REMOVE_TIMEOUT_S 30
@@ -150,7 +151,7 @@ static void remove_timeout_cb(evutil_socket_t fd, short what, void *arg)
 
 void operation_remove(struct operation *op)
 {
-    struct remove *remove = calloc(1, sizeof(*remove));
+    struct remove *remove = alloc_zeroed(1, sizeof(*remove));
     struct daemon *daemon = op->daemon;
     struct timeval limit = { .tv_sec = daemon->args ? REMOVE_OWN_S : REMOVE_TIMEOUT_S }, now = { 0 };
     struct link *link = vm_main(daemon->vm);
@@ -158,8 +159,6 @@ void operation_remove(struct operation *op)
     bool asked;
     long pid;
 
-    if (!remove)
-        abort();
     *remove = (struct remove){ .daemon = daemon, .serial = op->serial,
                                .known = in_use_new(daemon->store->state) };
     vm_who(daemon->vm, &pid, &start);

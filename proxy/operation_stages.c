@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The stages of an operation: ask for the world, plan, carry out, and what comes next. */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,13 +34,40 @@ void operation_enter(struct operation *op, enum operation_stage stage)
     event_add(op->start, &now);
 }
 
+void operation_begin(struct operation *op)
+{
+    op->patience = 0;
+    operation_enter(op, state_str(op->request, "save-as") ? STAGE_SAVE_AS : STAGE_MAIN);
+}
+
 /* ---- the ends of a stage ---- */
+
+/* What an earlier operation had left is settled: now this one. */
+static void operation_settled(struct operation *op)
+{
+    struct err err = ERR_INIT;
+
+    op->settles = false;
+    op->next = WORLD_NEXT_NONE;
+    json_decref(op->journal);
+    op->journal = NULL;
+    if (op->daemon->quitting) {
+        err_set(&err, REASON_CANCELLED, "The operation was cancelled");
+        operation_finish(op, NULL, &err);
+        return;
+    }
+    operation_begin(op);
+}
 
 static void operation_stage_done(struct operation *op)
 {
     if (op->stage != STAGE_GO_ON &&
         (op->stage != STAGE_RECOVER || json_object_get(op->plan, "after")))
         operation_announce(op, state_str(op->plan, "operation"));
+    if (op->settles) {
+        operation_settled(op);
+        return;
+    }
     switch (op->stage) {
     case STAGE_SAVE_AS:
         operation_enter(op, STAGE_MAIN);
@@ -60,12 +86,19 @@ static void operation_stage_done(struct operation *op)
     }
 }
 
+/* It can neither be finished nor taken back now.  err says why, and is what the client is told. */
+static void operation_stick(struct operation *op, struct err *err)
+{
+    operation_set_stuck(op->daemon, err->set ? err->desc : "unknown");
+    op->daemon->torn = operation_tears(op);
+    if (op->settles)
+        operation_refuse_stuck(op->daemon, err);
+}
+
 static void operation_stage_failed(struct operation *op, struct err *err)
 {
-    if (op->stage == STAGE_RECOVER) {
-        op->daemon->stuck = alloc_copy(err->desc);
-        op->daemon->torn = operation_tears(op);
-    }
+    if (op->stage == STAGE_RECOVER)
+        operation_stick(op, err);
     if (op->stage == STAGE_MAIN && operation_saved_first(op)) {
         enum operation_stage next = operation_goes_on(op) ? STAGE_GO_ON : STAGE_UNSAVE;
 
@@ -108,6 +141,13 @@ static bool operation_again(struct operation *op, struct err *why)
     return true;
 }
 
+static void operation_stuck(struct operation *op, struct err *err)
+{
+    operation_stick(op, err);
+    err->reason = REASON_STUCK;
+    operation_finish(op, NULL, err);
+}
+
 static void operation_finished(void *arg, enum runner_end end, struct err *err)
 {
     struct operation *op = arg;
@@ -125,6 +165,11 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
             operation_enter(op, STAGE_RECOVER);
             return;
         }
+        /* The journal is how a later proxy finds a second QEMU that no other file names. */
+        if (!vm_settle(op->daemon->vm, &mine)) {
+            operation_stuck(op, &mine);
+            return;
+        }
         /* Until the revert has one of its own it says that the guest was running. */
         if (op->stage != STAGE_SAVE_AS)
             operation_close_journal(op);
@@ -139,10 +184,7 @@ static void operation_finished(void *arg, enum runner_end end, struct err *err)
         operation_stage_failed(op, &mine);
         return;
     case RUNNER_STUCK:
-        op->daemon->stuck = alloc_copy(mine.set ? mine.desc : "unknown");
-        op->daemon->torn = operation_tears(op);
-        mine.reason = REASON_STUCK;
-        operation_finish(op, NULL, &mine);
+        operation_stuck(op, &mine);
         return;
     default:
         /* Clients are still there when it is connected to again, and come first. */
@@ -176,63 +218,7 @@ static const struct runner_env operation_env = {
     .finished = operation_finished,
 };
 
-/* ---- planning ---- */
-
-/* new: the first stage of a revert with save-as.  The revert has to be possible as well, as far as
- * can be told now; a dry run shows the steps of both. */
-static json_t *operation_plan_save_as(struct operation *op, struct err *err)
-{
-    const json_t *state = op->daemon->store->state;
-    json_t *revert = planner_revert(&op->world, state, op->request, err);
-    json_t *request = json_copy(op->request), *plan = NULL;
-
-    /* A stream would leave the images of this process let go of. */
-    if (revert && strcmp(state_str(revert, "method"), "in-place") == 0)
-        json_object_set_new(request, "memory", json_string("vmstate"));
-    if (revert)
-        plan = planner_save_as(&op->world, state, request, err);
-    if (plan && op->dry_run) {
-        json_array_extend(json_object_get(plan, "steps"), json_object_get(revert, "steps"));
-        json_object_set(plan, "method", json_object_get(revert, "method"));
-        json_object_set(plan, "reasons", json_object_get(revert, "reasons"));
-    }
-    json_decref(request);
-    json_decref(revert);
-    return plan;
-}
-
-static bool operation_plan(struct operation *op, struct err *err)
-{
-    const json_t *state = op->daemon->store->state;
-    json_t *request;
-
-    switch (op->stage) {
-    case STAGE_SAVE_AS:
-        op->plan = operation_plan_save_as(op, err);
-        break;
-    case STAGE_GO_ON:
-        op->plan = plan_new(op->kind, state_str(op->request, "name"));
-        plan_set_running(op->plan, "running");
-        plan_add(op->plan, planner_cont());
-        break;
-    case STAGE_RECOVER:
-        op->plan = planner_recover(&op->world, state, op->journal, err);
-        break;
-    case STAGE_UNSAVE:
-        request = json_pack("{s:O}", "name", json_object_get(op->request, "save-as"));
-        op->plan = planner_delete(&op->world, state, request, err);
-        json_decref(request);
-        break;
-    default:
-        op->plan = strcmp(op->kind, "snapshot-create") == 0
-                       ? planner_create(&op->world, state, op->request, err)
-                   : strcmp(op->kind, "snapshot-revert") == 0
-                       ? planner_revert(&op->world, state, op->request, err)
-                       : planner_delete(&op->world, state, op->request, err);
-    }
-    assert(!op->plan == err->set);
-    return op->plan != NULL;
-}
+/* ---- from the world to the runner ---- */
 
 /* It will be carried out: from now on it is a job. */
 static bool operation_become_job(struct operation *op, struct err *err)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -118,9 +119,14 @@ void process_allow_files(size_t n)
     process_nofile_raised = setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
+/* What the child is told. */
+#define PROCESS_GO 1
+#define PROCESS_GO_BOUND 2
+
 /* In the child: only async-signal-safe calls.  Waits until it is told to go on, which a parent that has
  * ended does not do.  Tells the parent errno when exec fails. */
-static void process_exec(char *const argv[], const int *fds, size_t n_fds, const int *go, int report)
+static void process_exec(char *const argv[], const int *fds, size_t n_fds, const int *go, int report,
+                         pid_t parent)
 {
     sigset_t none;
     ssize_t n;
@@ -138,6 +144,11 @@ static void process_exec(char *const argv[], const int *fds, size_t n_fds, const
     while (n < 0 && errno == EINTR);
     if (n != 1)
         _exit(127);
+    if (word == PROCESS_GO_BOUND) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent)
+            _exit(127);
+    }
     for (size_t i = 0; i < n_fds; i++)
         fcntl(fds[i], F_SETFD, 0);
     if (process_nofile_raised)
@@ -161,12 +172,12 @@ struct process *process_new(struct event_base *base, char *const argv[], const i
 {
     int go[2] = { -1, -1 }, report[2] = { -1, -1 };
     struct process *process = NULL;
-    pid_t pid = -1;
+    pid_t parent = getpid(), pid = -1;
 
     if (pipe2(go, O_CLOEXEC) == 0 && pipe2(report, O_CLOEXEC) == 0)
         pid = fork();
     if (pid == 0)
-        process_exec(argv, fds, n_fds, go, report[1]);
+        process_exec(argv, fds, n_fds, go, report[1], parent);
     if (pid < 0)
         err_set(err, REASON_QEMU_FAILED, "Cannot start '%s': %s", argv[0], strerror(errno));
     else
@@ -186,12 +197,13 @@ struct process *process_new(struct event_base *base, char *const argv[], const i
     return NULL;
 }
 
-bool process_run(struct process *process, struct err *err)
+bool process_run(struct process *process, bool bound, struct err *err)
 {
+    char word = bound ? PROCESS_GO_BOUND : PROCESS_GO;
     int error = 0;
     ssize_t n;
 
-    n = write(process->go, "", 1);
+    n = write(process->go, &word, 1);
     process_close(&process->go);
     do
         n = n == 1 ? read(process->report, &error, sizeof(error)) : -1;

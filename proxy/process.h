@@ -30,8 +30,9 @@ void process_allow_files(size_t n);
  * descriptors fds, and no other of ours, are inherited under their own numbers. */
 struct process *process_new(struct event_base *base, char *const argv[], const int *fds, size_t n,
                             process_exited_cb *exited, void *arg, struct err *err);
-/* Fails when the program cannot be executed: then the process has ended, without exited(). */
-bool process_run(struct process *process, struct err *err);
+/* bound: it is to end (SIGTERM) when this proxy does, as nobody would find it.  Fails when the program cannot be
+ * executed: then the process has ended, without exited(). */
+bool process_run(struct process *process, bool bound, struct err *err);
 
 /* NULL, without an error, when no such process lives any more; with one when that cannot be told. */
 struct process *process_adopt(struct event_base *base, pid_t pid, unsigned long long start_time,

@@ -50,10 +50,25 @@ void recover_undo_files(const struct daemon *daemon, const json_t *plan)
 /* Removes what the plan was to remove and the record does not need. */
 static void recover_remove(const struct daemon *daemon, const json_t *plan)
 {
-    json_t *args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
+    json_t *args;
+
+    if (daemon->store->unwritten)
+        return;
+    args = json_pack("{s:o}", "files", planner_unneeded(plan, daemon->store->state));
 
     recover_unlink(daemon, "files-remove", args);
     json_decref(args);
+}
+
+void recover_write(struct daemon *daemon, const json_t *state)
+{
+    struct err err = ERR_INIT;
+
+    if (!store_write(daemon->store, state, &err)) {
+        log_warn("%s", err.desc);
+        store_keep(daemon->store, state);
+    }
+    err_clear(&err);
 }
 
 /* Of an interrupted delete. */
@@ -142,8 +157,8 @@ static bool recover_revert(struct daemon *daemon, const json_t *plan, bool commi
                    state_str(plan, "name"));
     if (!told || !committed)
         return told;
-    if (!written && !store_write(daemon->store, after, err))
-        return false;
+    if (!written)
+        recover_write(daemon, after);
     recover_remove(daemon, plan);
     return true;
 }
@@ -158,7 +173,9 @@ static bool recover_record(struct daemon *daemon, const json_t *fitting, struct 
         if (!err->set)
             deeds_find(state_str(step, "step"))(json_object_get(step, "args"), &result, err);
     json_decref(steps);
-    return !err->set && store_write(daemon->store, fitting, err);
+    if (!err->set)
+        recover_write(daemon, fitting);
+    return !err->set;
 }
 
 static bool recover_delete(struct daemon *daemon, const json_t *plan, struct err *err)
@@ -204,6 +221,16 @@ static bool recover_settle(struct daemon *daemon, const json_t *journal, struct 
                                                      : recover_delete(daemon, plan, err);
 }
 
+static void recover_close(struct daemon *daemon)
+{
+    struct err err = ERR_INIT;
+
+    daemon->store->over = true;
+    if (!daemon->store->unwritten && !store_remove_journal(daemon->store, &err))
+        log_warn("%s", err.desc);
+    err_clear(&err);
+}
+
 bool recover_cold(struct daemon *daemon, struct err *err)
 {
     json_t *journal;
@@ -213,9 +240,10 @@ bool recover_cold(struct daemon *daemon, struct err *err)
         return false;
     ok = !journal || recover_settle(daemon, journal, err);
     /* As long as there is no record the journal says whose memory it is. */
-    if (ok)
+    if (ok && !daemon->store->unwritten)
         store_sweep_memory(daemon->store);
-    ok = ok && (!journal || store_remove_journal(daemon->store, err));
+    if (ok && journal)
+        recover_close(daemon);
     json_decref(journal);
     return ok;
 }
@@ -339,23 +367,42 @@ bool recover_is_other(const struct daemon *daemon, const json_t *journal)
            process_read_start_time((pid_t)was) != (unsigned long long)began;
 }
 
-void recover_hot(struct daemon *daemon)
+/* new: the journal that is to be settled, or NULL.  If it cannot be read the daemon is stuck. */
+static json_t *recover_read_journal(struct daemon *daemon)
 {
     struct err err = ERR_INIT;
     json_t *journal = NULL;
+
+    /* It is settled, but for what could not be written (store_settle()). */
+    if (daemon->store->unwritten)
+        return NULL;
+    /* Of an operation that is over, and could not be closed, only the journal is left. */
+    if (daemon->store->over ? store_remove_journal(daemon->store, &err)
+                            : store_read_journal(daemon->store, &journal, &err)) {
+        operation_set_stuck(daemon, NULL);
+        daemon->torn = false;
+    } else {
+        operation_set_stuck(daemon, err.desc);
+        err_clear(&err);
+    }
+    return journal;
+}
+
+json_t *recover_take_journal(struct daemon *daemon)
+{
+    return recover_read_journal(daemon);
+}
+
+void recover_hot(struct daemon *daemon)
+{
+    json_t *journal;
 
     if (daemon->operation) {
         operation_answers(daemon);
         return;
     }
-    if (!store_read_journal(daemon->store, &journal, &err)) {
-        daemon->stuck = alloc_copy(err.desc);
-        err_clear(&err);
-    } else if (journal) {
-        free(daemon->stuck); /* one more try */
-        daemon->stuck = NULL;
-        daemon->torn = false;
+    journal = recover_read_journal(daemon);
+    if (journal)
         operation_recover(daemon, journal);
-    }
     json_decref(journal);
 }

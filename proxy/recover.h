@@ -52,4 +52,8 @@ enum world_next recover_next(const struct daemon *daemon, const json_t *journal)
 /* QEMU was found running and answers. */
 void recover_hot(struct daemon *daemon);
 
+/* It is stuck, and is to be tried once more: new, the journal; NULL: it still is, or there is nothing left
+ * to settle. */
+json_t *recover_take_journal(struct daemon *daemon);
+
 #endif

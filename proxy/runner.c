@@ -206,6 +206,14 @@ void runner_step_done(struct runner *runner)
     runner_later(runner, 0);
 }
 
+/* The plan does not depend on it. */
+static void runner_pass_over(struct runner *runner, struct err *err)
+{
+    log_warn("%s: %s", state_str(runner_current(runner), "step"), err->desc);
+    err_clear(err);
+    runner_step_done(runner);
+}
+
 /* The step did not work out. */
 void runner_fail(struct runner *runner, struct err *err)
 {
@@ -222,9 +230,7 @@ void runner_fail(struct runner *runner, struct err *err)
         return;
     }
     if (json_is_true(json_object_get(step, "lenient")) && (runner->undoing || runner->committed)) {
-        log_warn("%s: %s", state_str(step, "step"), err->desc);
-        err_clear(err);
-        runner_step_done(runner);
+        runner_pass_over(runner, err);
         return;
     }
     if (json_is_true(json_object_get(step, "no-return")) && runner->accepted &&
@@ -240,6 +246,10 @@ void runner_fail(struct runner *runner, struct err *err)
     /* After a failed fsync the kernel may take for written what is not: it would not fail again. */
     if (!err->unsynced && runner_try_again(runner)) {
         err_clear(err);
+        return;
+    }
+    if (json_is_true(json_object_get(step, "tolerated"))) {
+        runner_pass_over(runner, err);
         return;
     }
     if (!runner->err.set)

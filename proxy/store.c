@@ -19,9 +19,6 @@
 #include "qmp/alloc.h"
 
 #define STORE_JOURNAL "journal.json"
-#define STORE_PROCESS "process.json"
-#define STORE_PROCESS_NEXT "process.next.json"
-#define STORE_MEMORY "memory"
 
 char *store_default_path(const char *name)
 {
@@ -42,23 +39,28 @@ char *store_default_path(const char *name)
     return path;
 }
 
-/* Makes the folder and those above it; only the last one is ours to give a mode. */
+/* Makes the folder and those above it; only the last one is ours to give a mode.  False: errno as well. */
 static bool store_make_folders(const char *path, struct err *err)
 {
     char *work = alloc_copy(path);
+    int error = 0;
 
     for (char *p = work + 1; *p; p++) {
         if (*p != '/')
             continue;
         *p = '\0';
-        if (mkdir(work, 0755) < 0 && errno != EEXIST)
+        if (mkdir(work, 0755) < 0 && errno != EEXIST) {
+            error = errno;
             break;
+        }
         *p = '/';
     }
     free(work);
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+    if (!error && (mkdir(path, 0700) == 0 || errno == EEXIST))
         return true;
-    durable_errno(err, errno, "create the state folder", path);
+    error = error ? error : errno;
+    durable_errno(err, error, "create the state folder", path);
+    errno = error;
     return false;
 }
 
@@ -79,7 +81,8 @@ static bool store_check_folder(int fd, const char *path, struct err *err)
                 "a name of its own with -n", path);
         return false;
     }
-    if (mkdirat(fd, STORE_MEMORY, 0700) < 0 && errno != EEXIST) {
+    /* Where there is no room for it, store_settle() will make it. */
+    if (mkdirat(fd, STORE_MEMORY, 0700) < 0 && errno != EEXIST && !durable_is_fault(errno)) {
         durable_errno(err, errno, "create the folder memory in", path);
         return false;
     }
@@ -116,7 +119,7 @@ static bool store_is_new(const struct store *store, struct err *err)
 static bool store_load(struct store *store, struct err *err)
 {
     static const char *const files[] = {
-        STORE_STATE, STORE_JOURNAL, STORE_PROCESS, STORE_PROCESS_NEXT, STORE_PID, NULL,
+        STORE_STATE, STORE_JOURNAL, STORE_PROCESS, STORE_PROCESS_NEXT, STORE_PID, STORE_PID_NEXT, NULL,
     };
 
     for (size_t i = 0; files[i]; i++)
@@ -132,14 +135,31 @@ static bool store_load(struct store *store, struct err *err)
     return state_check(store->state, err);
 }
 
+/* There is no such folder, and the host's disk cannot take one: then nothing is on record. */
+static bool store_begin_without(struct store *store, const char *path, int error, struct err *err)
+{
+    struct stat st;
+
+    if (!durable_is_fault(error) || stat(path, &st) == 0 || errno != ENOENT)
+        return false;
+    err_move(&store->why, err);
+    store->path = alloc_copy(path);
+    store->memory_path = alloc_print("%s/%s", path, STORE_MEMORY);
+    store->state = state_new();
+    return true;
+}
+
 struct store *store_open(const char *path, struct err *err)
 {
     struct store *store = alloc_zeroed(1, sizeof(*store));
 
-    store->dirfd = -1;
-    if (!store_make_folders(path, err))
+    store->dirfd = store->run_fd = -1;
+    if (!store_make_folders(path, err)) {
+        if (store_begin_without(store, path, errno, err))
+            return store;
         goto fail;
-    store->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    store->dirfd = store->run_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     store->path = realpath(path, NULL);
     if (!store->path && errno == ENOMEM)
         alloc_fail();
@@ -160,6 +180,8 @@ void store_remove_unused(struct store *store)
     static const char *const used[] = { STORE_STATE, STORE_JOURNAL, STORE_PROCESS,
                                         STORE_PROCESS_NEXT, NULL };
 
+    if (store->dirfd < 0)
+        return;
     for (size_t i = 0; used[i]; i++)
         if (faccessat(store->dirfd, used[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
             return;
@@ -173,8 +195,10 @@ void store_free(struct store *store)
 {
     if (!store)
         return;
+    store_leave_place(store);
     if (store->dirfd >= 0)
         close(store->dirfd);
+    err_clear(&store->why);
     json_decref(store->state);
     free(store->path);
     free(store->memory_path);
@@ -189,24 +213,46 @@ static bool store_write_lasting(struct store *store, const char *name, const jso
     return store->anchored && durable_write_json(store->dirfd, name, value, err);
 }
 
+bool store_writes(const struct store *store, struct err *err)
+{
+    if (store->why.set)
+        err_set(err, store->why.reason, "%s", store->why.desc);
+    return !store->why.set;
+}
+
+void store_keep(struct store *store, const json_t *state)
+{
+    json_t *copy = json_deep_copy(state);
+
+    json_decref(store->state);
+    store->state = copy;
+    store->unwritten = true;
+}
+
 bool store_write(struct store *store, const json_t *state, struct err *err)
 {
-    json_t *copy;
+    struct err late = ERR_INIT;
 
-    /* It would be taken for that of an operation that was interrupted, and the record go back to its. */
-    if (store->over && !store_remove_journal(store, err))
+    if (!store_writes(store, err))
+        return false;
+    /* It would be taken for that of an operation that was interrupted, and the record go back to its.  But
+     * one that has led to what is not written yet is needed until it is. */
+    if (store->over && !store->unwritten && !store_remove_journal(store, err))
         return false;
     if (!store_write_lasting(store, STORE_STATE, state, err))
         return false;
-    copy = json_deep_copy(state);
-    json_decref(store->state);
-    store->state = copy;
+    store_keep(store, state);
+    store->unwritten = false;
+    if (store->over && !store_remove_journal(store, &late))
+        log_warn("%s", late.desc);
+    err_clear(&late);
     return true;
 }
 
 bool store_write_journal(struct store *store, const json_t *journal, struct err *err)
 {
-    if (!store_write_lasting(store, STORE_JOURNAL, journal, err))
+    if (!store_writes(store, err) ||
+        !store_write_lasting(store, STORE_JOURNAL, journal, err))
         return false;
     store->over = false;
     return true;
@@ -214,6 +260,9 @@ bool store_write_journal(struct store *store, const json_t *journal, struct err 
 
 bool store_read_journal(struct store *store, json_t **out, struct err *err)
 {
+    *out = NULL;
+    if (store->dirfd < 0)
+        return true;
     if (!durable_read_json(store->dirfd, STORE_JOURNAL, out, err))
         return false;
     /* The proxy that wrote it may have died before it knew that it is on the disk.  What is done because
@@ -228,110 +277,8 @@ bool store_read_journal(struct store *store, json_t **out, struct err *err)
 
 bool store_remove_journal(struct store *store, struct err *err)
 {
-    store->over = !durable_remove(store->dirfd, STORE_JOURNAL, err);
+    store->over = store->dirfd >= 0 && !durable_remove(store->dirfd, STORE_JOURNAL, err);
     return !store->over;
-}
-
-/* new: which run of the kernel this is; NULL: it does not say. */
-static json_t *store_boot(void)
-{
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    char text[64];
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        return NULL;
-    text[n] = '\0';
-    text[strcspn(text, "\n")] = '\0';
-    return json_string(text);
-}
-
-static bool store_write_found(struct store *store, const char *name, long pid, unsigned long long start,
-                              const json_t *argv, struct err *err)
-{
-    json_t *process = json_pack("{s:i, s:I, s:I, s:O, s:o*}", "format", STATE_FORMAT, "pid", (json_int_t)pid,
-                                "start", (json_int_t)start, "argv", argv, "boot", store_boot());
-    bool ok = durable_write_json(store->dirfd, name, process, err);
-
-    json_decref(process);
-    return ok;
-}
-
-static bool store_write_pid(struct store *store, long pid, struct err *err)
-{
-    char text[32];
-
-    snprintf(text, sizeof(text), "%ld\n", pid);
-    return durable_write(store->dirfd, STORE_PID, text, strlen(text), err);
-}
-
-void store_tell_pid(struct store *store, long pid)
-{
-    struct err err = ERR_INIT;
-
-    if (!store_write_pid(store, pid, &err))
-        log_warn("%s", err.desc);
-    err_clear(&err);
-}
-
-bool store_write_process(struct store *store, long pid, unsigned long long start,
-                         const json_t *argv, struct err *err)
-{
-    return store_write_found(store, STORE_PROCESS, pid, start, argv, err) &&
-           store_write_pid(store, pid, err);
-}
-
-bool store_write_next(struct store *store, long pid, unsigned long long start, const json_t *argv,
-                      struct err *err)
-{
-    return store_write_found(store, STORE_PROCESS_NEXT, pid, start, argv, err);
-}
-
-bool store_promote_next(struct store *store, long pid, struct err *err)
-{
-    /* Nothing is synced: behind a power cut there is no such process. */
-    if (renameat(store->dirfd, STORE_PROCESS_NEXT, store->dirfd, STORE_PROCESS) < 0) {
-        durable_errno(err, errno, "rename", STORE_PROCESS_NEXT);
-        return false;
-    }
-    store_tell_pid(store, pid);
-    return true;
-}
-
-bool store_read_process(struct store *store, bool next, json_t **out, struct err *err)
-{
-    const json_t *then;
-    json_t *now;
-
-    if (!durable_read_json(store->dirfd, next ? STORE_PROCESS_NEXT : STORE_PROCESS, out, err))
-        return false;
-    /* Behind a boot another process may have the same pid and the same start time. */
-    then = json_object_get(*out, "boot");
-    now = then ? store_boot() : NULL;
-    if (now && !json_equal(then, now)) {
-        json_decref(*out);
-        *out = NULL;
-    }
-    json_decref(now);
-    return true;
-}
-
-void store_forget_next(struct store *store)
-{
-    unlinkat(store->dirfd, STORE_PROCESS_NEXT, 0);
-    unlinkat(store->dirfd, STORE_SOCKET_NEXT, 0);
-    unlinkat(store->dirfd, STORE_BULK_NEXT, 0);
-}
-
-void store_forget_process(struct store *store)
-{
-    unlinkat(store->dirfd, STORE_PROCESS, 0);
-    unlinkat(store->dirfd, STORE_PID, 0);
-    unlinkat(store->dirfd, STORE_SOCKET, 0);
-    unlinkat(store->dirfd, STORE_BULK, 0);
-    store_forget_next(store);
 }
 
 static bool store_memory_known(const struct store *store, const char *name)

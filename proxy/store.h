@@ -10,7 +10,13 @@
  *   late-N-M       sockets of a second QEMU before they are moved into place (policy/planner_late.h)
  *   process.json   { format, pid, start, argv, boot }: to find it again; argv as the user wrote it, boot the
  *                  kernel's id of its run
- *   process.next.json   the same of a second QEMU, while there is one
+ *   process.next.json, qemu.next.pid   the same of a second QEMU, while there is one; they take the
+ *                  places of the first one's, for which no room is needed
+ *
+ * Model: where the folder cannot be written the VM runs all the same.  A record that could not be written
+ * is kept (unwritten), and so is the journal that led to it; store_settle() makes up for that.  Where
+ * there is no such folder, or no socket can be made in it, QEMU's sockets are in a temporary one, and
+ * nothing can be recorded until the next start (why).
  *
  * Rules: mode 0700, owned by us, one proxy at a time (flock on the folder).  Every file is replaced
  * as a whole (durable.h).  Before the first journal or record is written in it, the folder itself and those
@@ -24,20 +30,30 @@
 
 #include "qmp/err.h"
 
+/* Names of files, for the store's own sources. */
 #define STORE_STATE "state.json"
+#define STORE_MEMORY "memory"
+#define STORE_PROCESS "process.json"
+#define STORE_PROCESS_NEXT "process.next.json"
+
 #define STORE_SOCKET "qemu.sock"
 #define STORE_SOCKET_NEXT "qemu.next.sock"
 /* A second monitor of each, for large requests. */
 #define STORE_BULK "qemu.bulk.sock"
 #define STORE_BULK_NEXT "qemu.next.bulk.sock"
 #define STORE_PID "qemu.pid"
+#define STORE_PID_NEXT "qemu.next.pid"
 #define STORE_LOG "qemu.log"        /* with -daemonize */
 
 struct store {
     char *path;             /* absolute */
     char *memory_path;      /* absolute */
-    int dirfd;
-    json_t *state;          /* what is on disk; replaced by store_write() only */
+    int dirfd;              /* -1: it cannot be made */
+    int run_fd;             /* where QEMU's sockets and process.json are: it, or a temporary folder */
+    char *run_path;         /* of the latter; NULL: there is none */
+    struct err why;         /* set: nothing can be recorded */
+    json_t *state;          /* what is on disk, but for unwritten */
+    bool unwritten;
     bool anchored;          /* the folder itself is on the disk */
     bool over;              /* there may be a journal of an operation that is over */
 };
@@ -50,6 +66,17 @@ struct store *store_open(const char *path, struct err *err);
 /* Removes the folder if nothing was ever recorded in it and no QEMU is left. */
 void store_remove_unused(struct store *store);
 void store_free(struct store *store);
+
+/* Can anything be recorded at all? */
+bool store_writes(const struct store *store, struct err *err);
+/* Finds out where QEMU's sockets can be, before it is started. */
+bool store_find_place(struct store *store, struct err *err);
+/* Can operations be recorded?  What could not be written before is written now. */
+bool store_settle(struct store *store, struct err *err);
+/* Removes the temporary folder, if there is one. */
+void store_leave_place(struct store *store);
+/* Sets store->state, to be written when that is possible. */
+void store_keep(struct store *store, const json_t *state);
 
 /* state is borrowed; on success store->state is a copy of it. */
 bool store_write(struct store *store, const json_t *state, struct err *err);
@@ -70,8 +97,9 @@ bool store_promote_next(struct store *store, long pid, struct err *err);
 void store_tell_pid(struct store *store, long pid);
 /* new: process.json (or that of the second one), or NULL in *out, also when it is of before the last boot. */
 bool store_read_process(struct store *store, bool next, json_t **out, struct err *err);
-/* All that says how to find QEMU; or only what says so of the second one. */
+/* All that says how to find QEMU; or only what says so of the second one; or which process the first was. */
 void store_forget_process(struct store *store);
+void store_forget_main(struct store *store);
 void store_forget_next(struct store *store);
 
 /* Removes sockets that a second QEMU had made aside and that were never moved into place. */

@@ -122,7 +122,7 @@ static int instance_connect_bulk(void *arg)
     struct instance *instance = arg;
     struct err err = ERR_INIT;
     int fd = instance->process
-                 ? sock_connect_at(instance->vm->store->dirfd, instance_bulk(instance->socket), &err)
+                 ? sock_connect_at(instance->vm->store->run_fd, instance_bulk(instance->socket), &err)
                  : -1;
 
     err_clear(&err);
@@ -207,19 +207,6 @@ static char **instance_argv(char *const argv[], const struct monitors *monitors)
     return out;
 }
 
-/* What a proxy finds it by that starts when this one is gone: so it is there before the process is. */
-static bool instance_record(const struct instance *instance, const struct process *process,
-                            struct err *err)
-{
-    const struct vm *vm = instance->vm;
-    unsigned long long start = process_start_time(process);
-    long pid = (long)process_pid(process);
-
-    return strcmp(instance->socket, STORE_SOCKET) == 0
-               ? store_write_process(vm->store, pid, start, vm->user_argv, err)
-               : store_write_next(vm->store, pid, start, vm->user_argv, err);
-}
-
 /* new: a process on those listening sockets, that is on record and runs. */
 static struct process *instance_run(struct instance *instance, char *const argv[],
                                     const struct monitors *monitors, struct err *err)
@@ -228,7 +215,10 @@ static struct process *instance_run(struct instance *instance, char *const argv[
     struct process *process = process_new(instance->vm->base, words, monitors->fds, 2,
                                           instance_exited, instance, err);
 
-    if (process && (!instance_record(instance, process, err) || !process_run(process, err))) {
+    enum instance_verdict verdict = process ? instance_record(instance, process, err) : INSTANCE_REFUSED;
+
+    if (process && (verdict == INSTANCE_REFUSED ||
+                    !process_run(process, verdict == INSTANCE_UNRECORDED, err))) {
         process_free(process);
         process = NULL;
     }
@@ -240,7 +230,7 @@ struct instance *instance_start(struct vm *vm, const char *socket, char *const a
                                 struct err *err)
 {
     struct instance *instance = instance_new(vm, socket);
-    int dirfd = vm->store->dirfd, fd = -1;
+    int dirfd = vm->store->run_fd, fd = -1;
     struct monitors monitors;
 
     if (monitors_listen(&monitors, dirfd, socket, err))
@@ -310,12 +300,15 @@ void vm_free(struct vm *vm)
 
 bool vm_record_main(struct vm *vm, struct err *err)
 {
-    return instance_record(vm->main, vm->main->process, err);
+    const struct process *process = vm->main->process;
+
+    return store_write_process(vm->store, process_pid(process), process_start_time(process), vm->user_argv, err);
 }
 
 bool vm_start(struct vm *vm, char *const argv[], struct err *err)
 {
-    vm->main = instance_start(vm, STORE_SOCKET, argv, err);
+    if (store_find_place(vm->store, err))
+        vm->main = instance_start(vm, STORE_SOCKET, argv, err);
     return vm->main != NULL;
 }
 

@@ -71,6 +71,8 @@ void vm_end_main(struct vm *vm, bool alone, vm_done_cb *done, void *arg);
 bool vm_check_next(const struct vm *vm, struct err *err);
 /* next becomes main. */
 bool vm_switch(struct vm *vm, struct err *err);
+/* Would a later proxy find main?  Where the state folder does not say so it is tried again. */
+bool vm_settle(struct vm *vm, struct err *err);
 
 /* Commands of clients that main has not seen wait, and so do all that come, for whichever QEMU is main
  * when they are let go: held there by link_hold(), if vm_switch() lets them go. */

@@ -32,7 +32,7 @@ static struct instance *instance_adopt(struct vm *vm, bool next, const char *soc
                 (long)process_pid(instance->process));
     json_decref(record);
     fd = instance->process && !err->set
-             ? sock_connect_at(vm->store->dirfd, instance->socket, err) : -1;
+             ? sock_connect_at(vm->store->run_fd, instance->socket, err) : -1;
     if (fd < 0) {
         /* It has closed its monitor: it is ending, and soon there is none. */
         if (instance->process && err->reason && strcmp(err->reason, REASON_FILE_UNUSABLE) == 0 &&
@@ -50,7 +50,7 @@ static struct instance *instance_adopt(struct vm *vm, bool next, const char *soc
 static void vm_adopt_switched(struct vm *vm, struct err *err)
 {
     struct err nobody = ERR_INIT;
-    int fd = sock_connect_at(vm->store->dirfd, STORE_SOCKET, &nobody);
+    int fd = sock_connect_at(vm->store->run_fd, STORE_SOCKET, &nobody);
 
     err_clear(&nobody);
     if (fd < 0)

@@ -129,7 +129,7 @@ bool vm_renew(struct vm *vm)
     if (!main->process || vm->ending_main || process_has_ended(main->process) ||
         link_greeting(old)[0] == '\0')
         return false;
-    fd = sock_connect_at(vm->store->dirfd, main->socket, &err);
+    fd = sock_connect_at(vm->store->run_fd, main->socket, &err);
     if (fd < 0) {
         /* It listens no more: it is ending, and its end will be heard of. */
         log_debug("%s", err.desc);

@@ -33,11 +33,22 @@ struct vm {
     bool announced;             /* ops->ready() was called */
     vm_done_cb *done;           /* of the one thing that is going on with next or main */
     void *done_arg;
+    bool unrecorded;            /* process.json does not tell of main */
     struct event *timeout;
     struct vm_attach *attach;   /* NULL: QEMU is our own */
 };
 
 extern const struct link_ops instance_ops;
+
+/* What became of writing down where a process is to be found, should the proxy die. */
+enum instance_verdict {
+    INSTANCE_REFUSED,       /* it must not be: err says why */
+    INSTANCE_RECORDED,
+    INSTANCE_UNRECORDED     /* nobody would find it: it is to end when the proxy does */
+};
+
+enum instance_verdict instance_record(const struct instance *instance, const struct process *process,
+                                      struct err *err);
 
 /* Starts a process, on record before it runs, and connects to it; the listening socket stays with QEMU alone. */
 struct instance *instance_start(struct vm *vm, const char *socket, char *const argv[],

@@ -28,6 +28,47 @@ void vm_next_failed(const struct vm *vm, int status, struct err *err)
                 killed ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
+static bool instance_record_next(struct vm *vm, pid_t pid, unsigned long long start_time, struct err *err)
+{
+    if (store_write_next(vm->store, pid, start_time, vm->user_argv, err))
+        return true;
+    if (vm->main)
+        return false;
+    /* What tells of the one that has ended takes the room. */
+    store_forget_main(vm->store);
+    err_clear(err);
+    return store_write_next(vm->store, pid, start_time, vm->user_argv, err);
+}
+
+static bool instance_record_main(struct vm *vm, pid_t pid, unsigned long long start_time, struct err *err)
+{
+    /* While a journal waits the next start goes by the files. */
+    if (vm->store->unwritten || vm->store->over)
+        err_set(err, REASON_NO_SPACE, "What was interrupted is not on record");
+    vm->unrecorded = err->set || !store_write_process(vm->store, pid, start_time, vm->user_argv, err);
+    return !vm->unrecorded;
+}
+
+/* A second QEMU that no file names would be left behind if the proxy died: it is not started.  Where it is
+ * the only one the VM is worth more than that, and ends with the proxy. */
+enum instance_verdict instance_record(const struct instance *instance, const struct process *process,
+                                      struct err *err)
+{
+    struct vm *vm = instance->vm;
+    bool next = strcmp(instance->socket, STORE_SOCKET_NEXT) == 0;
+    unsigned long long start = process_start_time(process);
+    pid_t pid = process_pid(process);
+
+    if (next ? instance_record_next(vm, pid, start, err)
+             : instance_record_main(vm, pid, start, err))
+        return INSTANCE_RECORDED;
+    if (next && vm->main)
+        return INSTANCE_REFUSED;
+    log_error("%s: QEMU ends with the proxy", err->desc);
+    err_clear(err);
+    return INSTANCE_UNRECORDED;
+}
+
 void vm_start_next(struct vm *vm, char *const argv[], bool patient, vm_done_cb *done, void *arg)
 {
     struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
@@ -36,7 +77,9 @@ void vm_start_next(struct vm *vm, char *const argv[], bool patient, vm_done_cb *
     store_sweep_aside(vm->store);
     vm->overdue = false;
     vm->patient = patient;
-    vm->next = instance_start(vm, STORE_SOCKET_NEXT, argv, &err);
+    /* Where it is the only one it starts also if the state folder has become unusable meanwhile. */
+    if (vm->main || store_find_place(vm->store, &err))
+        vm->next = instance_start(vm, STORE_SOCKET_NEXT, argv, &err);
     if (!vm->next) {
         done(arg, false, &err);
         err_clear(&err);
@@ -130,8 +173,27 @@ void vm_end_main(struct vm *vm, bool alone, vm_done_cb *done, void *arg)
 
 static void vm_rename(struct vm *vm, const char *from, const char *to)
 {
-    if (renameat(vm->store->dirfd, from, vm->store->dirfd, to) < 0 && errno != ENOENT)
+    if (renameat(vm->store->run_fd, from, vm->store->run_fd, to) < 0 && errno != ENOENT)
         log_warn("cannot rename %s", from);
+}
+
+/* The files that told of next tell of main: for that no room is needed. */
+static bool vm_promote(struct vm *vm, struct err *err)
+{
+    struct err again = ERR_INIT;
+
+    vm_rename(vm, STORE_SOCKET_NEXT, STORE_SOCKET);
+    vm_rename(vm, STORE_BULK_NEXT, STORE_BULK);
+    vm->unrecorded = !store_promote_next(vm->store, vm_pid(vm), err);
+    if (vm->unrecorded && vm_record_main(vm, &again)) {
+        err_clear(err);
+        vm->unrecorded = false;
+    }
+    err_clear(&again);
+    /* Where it could not be done they are how a later proxy finds it. */
+    if (!vm->unrecorded)
+        store_forget_next(vm->store);
+    return !vm->unrecorded;
 }
 
 void vm_take_names(struct vm *vm)
@@ -139,13 +201,8 @@ void vm_take_names(struct vm *vm)
     struct err err = ERR_INIT;
 
     vm->main->socket = STORE_SOCKET;
-    vm_rename(vm, STORE_SOCKET_NEXT, STORE_SOCKET);
-    vm_rename(vm, STORE_BULK_NEXT, STORE_BULK);
-    if (store_promote_next(vm->store, vm_pid(vm), &err))
-        return;
-    log_warn("%s", err.desc);
-    err_clear(&err);
-    if (!vm_record_main(vm, &err))
+    /* vm_settle() tries again. */
+    if (!vm_promote(vm, &err))
         log_warn("%s", err.desc);
     err_clear(&err);
 }
@@ -162,4 +219,9 @@ bool vm_switch(struct vm *vm, struct err *err)
     vm_take_names(vm);
     vm_announce(vm);
     return true;
+}
+
+bool vm_settle(struct vm *vm, struct err *err)
+{
+    return !vm->unrecorded || !vm_has_process(vm) || vm_promote(vm, err);
 }

@@ -6,9 +6,10 @@
  *
  *     ACTION ARG CALL LEAST NAME
  *
- * about files whose name (of the descriptor, without its folder) is NAME.  CALL is "data" (a write of
- * at least LEAST bytes, or zeroing, but for the first sector), "header" (a write to the first sector),
- * "sync", "unlink" (unlinkat) or "rename" (renameat, of what it is named before).  ACTION is
+ * about files whose name (of the descriptor, without its folder) is NAME, or ends as NAME does behind a
+ * "*".  CALL is "data" (a write of at least LEAST bytes, or zeroing, but for the first sector where it has
+ * an offset), "header" (a write to the first sector), "sync", "create" (openat that may), "unlink"
+ * (unlinkat) or "rename" (renameat, of what it is named before).  ACTION is
  *
  *     fail ERRNO   every such call fails
  *     once ERRNO   the first one fails; the file of rules is unlinked by it
@@ -25,6 +26,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -51,25 +53,31 @@ struct call {
     size_t bytes;
 };
 
+static int name_fits(const char *want, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t n = strlen(name), end = strlen(want);
+
+    if (want[0] != '*')
+        return strcmp(name, want) == 0;
+    return n >= end - 1 && strcmp(name + n - (end - 1), want + 1) == 0;
+}
+
 static int rule_fits(const struct rule *rule, const struct call *call)
 {
     char link[32], path[4096];
-    const char *name;
     ssize_t n;
 
     if (strcmp(rule->call, call->kind) != 0 || call->bytes < rule->least)
         return 0;
-    if (call->path) {
-        name = strrchr(call->path, '/');
-        return strcmp(name ? name + 1 : call->path, rule->name) == 0;
-    }
+    if (call->path)
+        return name_fits(rule->name, call->path);
     snprintf(link, sizeof(link), "/proc/self/fd/%d", call->fd);
     n = readlink(link, path, sizeof(path) - 1);
     if (n < 0)
         return 0;
     path[n] = '\0';
-    name = strrchr(path, '/');
-    return name && strcmp(name + 1, rule->name) == 0;
+    return path[0] == '/' && name_fits(rule->name, path);
 }
 
 /* Finds the rule for a call. */
@@ -164,6 +172,20 @@ ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t at)
     return fails_write(fd, at, length(iov, n)) ? -1 : real(fd, iov, n, at);
 }
 
+ssize_t write(int fd, const void *data, size_t bytes)
+{
+    REAL(write);
+    return fails((struct call){ .kind = "data", .fd = fd, .bytes = bytes }) ? -1
+                                                                            : real(fd, data, bytes);
+}
+
+ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+    REAL(writev);
+    return fails((struct call){ .kind = "data", .fd = fd, .bytes = length(iov, n) }) ? -1
+                                                                                    : real(fd, iov, n);
+}
+
 int fallocate64(int fd, int mode, off64_t at, off64_t bytes)
 {
     REAL(fallocate64);
@@ -186,6 +208,21 @@ int renameat(int fromfd, const char *from, int tofd, const char *to)
 {
     REAL(renameat);
     return fails((struct call){ .kind = "rename", .path = from }) ? -1 : real(fromfd, from, tofd, to);
+}
+
+/* The mode is only there when the file may be made; else what is handed on for it is not looked at. */
+int openat(int dirfd, const char *path, int flags, ...)
+{
+    va_list args;
+    mode_t mode;
+
+    REAL(openat);
+    va_start(args, flags);
+    mode = (flags & (O_CREAT | O_TMPFILE)) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    if ((flags & O_CREAT) && fails((struct call){ .kind = "create", .path = path }))
+        return -1;
+    return real(dirfd, path, flags, mode);
 }
 
 int unlinkat(int dirfd, const char *path, int flags)

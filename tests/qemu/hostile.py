@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import scene
@@ -123,6 +124,7 @@ class Steps:
 
     def __init__(self, p):
         self.p, self.lines = p, []
+        self.times = []         # when each of them came
         self._read, self.fd = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
         fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, 4096)
         self._match, self._held, self._go = None, threading.Event(), threading.Event()
@@ -141,6 +143,7 @@ class Steps:
             while data := os.read(self._read, 4096):
                 log.write(data)
                 self.lines += data.decode(errors="replace").splitlines()
+                self.times += [time.time()] * (len(self.lines) - len(self.times))
                 if self._match and self._match(self.lines[-1]):
                     self._match = None
                     go = self._go

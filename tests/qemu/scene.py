@@ -231,6 +231,8 @@ def layout(p):
             name = entry["inserted"]["file"]
             if name.startswith("json:"):    # a layer below is named otherwise than in the header
                 name = json.loads(name.removeprefix("json:")).get("file", {}).get("filename", name)
+            if name.startswith("blkdebug:"):
+                name = name.rsplit(":", 1)[1]
             path = str(p.test.dir / name)
             found[label] = (path, entry["inserted"]["drv"])
     return found

@@ -28,6 +28,7 @@ struct process {
     const int *fds;             /* borrowed until process_run() */
     size_t n_fds;
     bool waits;                 /* for process_run() */
+    bool bound;                 /* it ends with the proxy */
 };
 
 static struct {
@@ -213,10 +214,11 @@ struct process *process_new(struct event_base *base, char *const argv[], const i
     return process;
 }
 
-bool process_run(struct process *process, struct err *err)
+bool process_run(struct process *process, bool bound, struct err *err)
 {
     (void)err;
     process->waits = false;
+    process->bound = bound;
     if (process->qemu->alive)
         sim_monitor_listen(process->qemu, process->fds, process->n_fds);
     process_begin(process);
@@ -261,7 +263,7 @@ void process_free(struct process *process)
 
     if (!process)
         return;
-    if (process->waits) /* it was never told to go on */
+    if (process->waits || (process->bound && sim_proxy_is_dying()))
         sim_qemu_end(process->qemu, 0);
     while (*at != process)
         at = &(*at)->next;

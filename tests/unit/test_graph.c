@@ -99,6 +99,42 @@ static void disk_below_a_throttle_filter_is_found(void **state)
     }
 }
 
+/* The same answers, of a blkdebug instead of the throttle. */
+static json_t *blkdebug_load(const char *qemu)
+{
+    json_t *answers = graph_data_load("blockdev", qemu), *entry, *id = NULL;
+    size_t i;
+
+    json_array_foreach(json_object_get(answers, "nodes"), i, entry)
+        if (strcmp(json_string_value(json_object_get(entry, "node-name")), "t0") == 0)
+            json_object_set_new(entry, "drv", json_string("blkdebug"));
+    json_array_foreach(json_object_get(json_object_get(answers, "graph"), "nodes"), i, entry)
+        if (strcmp(json_string_value(json_object_get(entry, "name")), "t0") == 0)
+            id = json_object_get(entry, "id");
+    assert_non_null(id);
+    json_array_foreach(json_object_get(json_object_get(answers, "graph"), "edges"), i, entry)
+        if (json_equal(json_object_get(entry, "parent"), id))
+            json_object_set_new(entry, "name", json_string("image"));
+    return answers;
+}
+
+static void image_below_a_blkdebug_filter_is_found(void **state)
+{
+    (void)state;
+    for (int v = 0; v < 2; v++) {
+        json_t *answers = blkdebug_load(version[v]);
+        struct err err = ERR_INIT;
+        struct graph *graph = graph_data_build(answers, &err);
+
+        if (!graph)
+            fail_msg("%s", err.desc);
+        assert_string_equal(graph_disk_by_qdev(graph, "vd0")->active->name, "q0");
+        assert_true(graph_disk_by_qdev(graph, "vd0")->filtered);
+        graph_free(graph);
+        json_decref(answers);
+    }
+}
+
 static void device_on_a_bare_file_is_its_own_image(void **state)
 {
     (void)state;
@@ -290,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(drives_of_the_command_line_are_found),
         cmocka_unit_test(disk_below_a_throttle_filter_is_found),
+        cmocka_unit_test(image_below_a_blkdebug_filter_is_found),
         cmocka_unit_test(device_on_a_bare_file_is_its_own_image),
         cmocka_unit_test(overlays_stand_on_top_after_blockdev_snapshot),
         cmocka_unit_test(implicit_filter_of_a_job_shows_in_the_chain),

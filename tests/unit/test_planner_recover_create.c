@@ -109,6 +109,30 @@ static void adoption_that_was_interrupted_is_gone_on_with(void **state)
     world_free(world);
 }
 
+/* What the journal says already needs no room: the guest does not wait for the record. */
+static void guest_that_was_stopped_goes_on_before_the_record(void **state)
+{
+    static const char *const steps[] = { "state-write files-remove? cont", "cont state-write files-remove?" };
+
+    (void)state;
+    for (int adopt = 0; adopt < 2; adopt++) {
+        struct planner_world *world = world_one(false);
+        json_t *plan = world_plan(world, planner_create, "{'name': 's4', 'memory': 'none'}"), *recovery;
+
+        json_array_insert_new(json_object_get(json_array_get(world->vm, 0), "chain"), 0,
+                              json_text("{'node': 'qsnap-6', 'drv': 'qcow2',"
+                                        " 'file': '/i/a.vm-6.qcow2'}"));
+        json_object_set_new(plan, "adopt", json_boolean(adopt));
+        world_status_set(world, "paused");
+        world_graph(world);
+        recovery = recover(world, plan, false);
+        assert_steps(recovery, steps[adopt]);
+        json_decref(recovery);
+        json_decref(plan);
+        world_free(world);
+    }
+}
+
 /* A create that is being taken back: one disk has gone back already. */
 static void disk_that_has_gone_back_is_recorded_so(void **state)
 {
@@ -117,6 +141,8 @@ static void disk_that_has_gone_back_is_recorded_so(void **state)
     const json_t *record, *base;
 
     (void)state;
+    /* Taken before the merge back wrote to it. */
+    json_object_set_new(state_layer(json_object_get(plan, "after"), "L4"), "print", json_object());
     json_array_insert_new(json_object_get(json_array_get(world->vm, 1), "chain"), 0,
                           json_text("{'node': 'qsnap-5', 'drv': 'qcow2',"
                                     " 'file': '/i/b.vm-5.qcow2'}"));
@@ -128,6 +154,7 @@ static void disk_that_has_gone_back_is_recorded_so(void **state)
     assert_string_equal(state_str(state_disk(record, "drive:d1"), "active"), "L5");
     assert_null(state_layer(record, "L3"));
     assert_null(json_object_get(base, "print"));
+    assert_null(json_object_get(state_layer(record, "L4"), "print"));
     assert_json_is(json_object_get(json_object_get(plan_step(recovery, "files-remove", 0), "args"),
                                    "files"), "['/i/a.vm-3.qcow2']");
     json_decref(recovery);
@@ -143,6 +170,7 @@ int main(void)
         cmocka_unit_test(overlay_of_a_disk_that_was_unplugged_is_kept),
         cmocka_unit_test(overlay_below_one_that_others_have_made_is_kept),
         cmocka_unit_test(adoption_that_was_interrupted_is_gone_on_with),
+        cmocka_unit_test(guest_that_was_stopped_goes_on_before_the_record),
         cmocka_unit_test(disk_that_has_gone_back_is_recorded_so),
     };
 

@@ -95,7 +95,7 @@ static void a_process_runs_when_it_is_told_to(void **state)
     assert_true(process_read_start_time(process_pid(process)) == process_start_time(process));
     event_base_loop(base, EVLOOP_NONBLOCK);
     assert_int_equal(status, -1);
-    assert_true(process_run(process, &err));
+    assert_true(process_run(process, false, &err));
     while (status == -1)
         assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
     assert_int_equal(WEXITSTATUS(status), 7);
@@ -131,7 +131,7 @@ static void a_program_that_cannot_be_executed_is_an_error(void **state)
     (void)state;
     process = process_new(base, argv, NULL, 0, never_cb, NULL, &err);
     assert_non_null(process);
-    assert_false(process_run(process, &err));
+    assert_false(process_run(process, false, &err));
     assert_non_null(strstr(err.desc, "/no/such/program"));
     err_clear(&err);
     process_free(process);

@@ -118,6 +118,31 @@ static void rescue_is_for_what_fails(void **state)
     runner_fake_free(fake);
 }
 
+/* stop (undone by close, which is tolerated, and cont), fail */
+static void what_is_tolerated_is_tried_as_often_as_others(void **state)
+{
+    static const char *const logs[] = { "deed close", "deed close, deed close, deed close, deed close" };
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct runner_fake *fake = runner_fake_new(vm_new());
+        json_t *plan = plan_new("test", "s1"), *step = stop_step();
+        char log[256];
+
+        step_undo(step, step_tolerated(step_deed("close", NULL, json_object())));
+        step_undo(step, cont_step());
+        plan_add(plan, step);
+        plan_add(plan, deed("fail", NULL));
+        fake->deed_fails_at = 0;
+        fake->deed_fails_times = i == 0 ? 2 : 6;
+        runner_fake_run(fake, plan);
+        assert_end(fake, RUNNER_UNDONE, fake->err.reason);
+        snprintf(log, sizeof(log), "journal, command stop, deed fail, deed close, %s, command cont", logs[i]);
+        assert_log(fake, log);
+        runner_fake_free(fake);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +151,7 @@ int main(void)
         cmocka_unit_test(guest_goes_on_where_the_way_back_is_not_there),
         cmocka_unit_test(rescue_that_fails_itself_goes_on),
         cmocka_unit_test(rescue_is_for_what_fails),
+        cmocka_unit_test(what_is_tolerated_is_tried_as_often_as_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
