@@ -136,6 +136,21 @@ def test_an_overlay_that_somebody_runs_on_is_left_to_him(t):
     scene.tidy(p, *overlays, leaks=True)
 
 
+def tried_again(p):
+    """What is stuck is, by the same proxy: before QEMU 9.1 the connection is made anew for descriptors that a client
+    has left behind (proxy/leftovers.h)."""
+    version = p.command("query-version")["qemu"]
+    if (version["major"], version["minor"]) >= (9, 1):
+        p.kill()
+        p.start()
+        return
+    reading, writing = os.pipe()
+    p.qmp.command("add-fd", {"fdset-id": 7}, fds=[reading])
+    os.close(reading)
+    os.close(writing)
+    p._close_clients()                  # pylint: disable=protected-access
+
+
 def test_a_second_qemu_that_has_ended_is_forgotten_with_its_revert(t):
     """The next operation that is interrupted behind its commit point is finished, not taken back."""
     p, steps, _saved = begun(t, "stream")
@@ -155,12 +170,7 @@ def test_a_second_qemu_that_has_ended_is_forgotten_with_its_revert(t):
     error = p.qmp.refused("snapshot-revert", {"name": "s1", "discard": True}, timeout=30)
     harness.equal(error.reason, "stuck", error.desc)
     faults.mend()
-    # A client that leaves a descriptor behind: the connection to QEMU is made anew, which tries again.
-    reading, writing = os.pipe()
-    p.qmp.command("add-fd", {"fdset-id": 7}, fds=[reading])
-    os.close(reading)
-    os.close(writing)
-    p._close_clients()
+    tried_again(p)
     harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the recovery to end")
     p.qmp = p.client()
     record = scene.state(p)
