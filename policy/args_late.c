@@ -323,3 +323,21 @@ bool args_late_apply(struct args *args, const char *prefix, json_t *commands, st
     }
     return check_user(args, commands, err);
 }
+
+void args_late_keep(struct args *args)
+{
+    struct args_late late = { .args = args, .keep = true };
+    size_t inserted;
+
+    for (size_t i = 0; i < args_count(args); i += 1 + inserted) {
+        const struct arg *arg = args_at(args, i);
+        struct err err = ERR_INIT;
+
+        inserted = 0;
+        if (arg->row && arg->row->class == OPTION_CHARDEV)
+            args_late_chardev(&late, i, &err);
+        else if (arg->row && (arg->row->class == OPTION_CHARDEV_USER || arg->row->class == OPTION_MONITOR))
+            args_late_short(&late, i, &inserted, &err);
+        err_clear(&err); /* what is not understood stays as it is */
+    }
+}

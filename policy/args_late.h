@@ -18,4 +18,8 @@
 /* Changes args in place and appends to commands (a JSON array).  prefix: see args_rewrite.h. */
 bool args_late_apply(struct args *args, const char *prefix, json_t *commands, struct err *err);
 
+/* For a process that starts when the one before it has ended: what that has written to the files of its chardevs
+ * is not emptied. */
+void args_late_keep(struct args *args);
+
 #endif

@@ -91,6 +91,8 @@ static bool prepare(struct args_late *late, const struct arg *arg, struct qemuop
     if (changes && args_util_same(qemuopts_get(*opts, "backend"), "stdio"))
         sharing = SHARING_BIND;
 
+    if (late->keep && sharing != SHARING_APPEND)
+        sharing = SHARING_FREE;
     *changed = sharing != SHARING_FREE || qemuopts_get(*opts, "logfile");
     log_append(*opts);
     if (sharing == SHARING_FREE)

@@ -11,6 +11,7 @@
 struct args_late {
     struct args *args;
     const char *prefix;     /* of sockets that stand in; or NULL */
+    bool keep;              /* nothing comes later: files are appended to, all else stays */
     json_t *commands;
     unsigned made;          /* numbers the names that are made up */
     unsigned serials, parallels, monitors, vncs;    /* options of each kind so far */

@@ -88,6 +88,8 @@ bool args_rewrite(const struct args *args, const struct args_rewrite *rw, char *
         ok = rewrite_disk(copy, rw, i, err);
     if (ok && rw->late)
         ok = args_late_apply(copy, rw->late_prefix, commands, err);
+    if (ok && rw->again)
+        args_late_keep(copy);
     if (ok && rw->paused && !args_has(copy, "S"))
         args_append(copy, "-S", NULL);
     if (ok && rw->incoming)

@@ -41,6 +41,7 @@ struct args_rewrite {
     bool paused;                    /* add -S */
     bool incoming;                  /* add -incoming defer */
     bool late;                      /* bind exclusive resources of the host later */
+    bool again;                     /* a process before has ended: what it wrote to files is not emptied */
     const char *node_prefix;        /* begins the names that are made up; NULL: "qp" */
     const char *late_prefix;        /* begins the paths of the sockets that stand in for a while, in a
                                      * private folder and another for each process; NULL: what needs

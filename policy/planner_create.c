@@ -118,7 +118,7 @@ static json_t *create_cancel_adoption(const struct create *create)
     for (size_t i = 0; i < create->disks.n; i++)
         planner_undo_overlay_rescue(step, create_overlay_node(create, i));
     if (create->running)
-        step_rescue(step, planner_cont());
+        step_rescue(step, planner_cont_back());
     return step;
 }
 
@@ -131,18 +131,18 @@ static void create_undo_transaction(struct create *create, json_t *step)
 
     /* Images that a finished migration has let go of cannot be merged before the guest runs. */
     if (stop && create->memory == CREATE_STREAM)
-        step_undo(step, planner_cont());
+        step_undo(step, planner_cont_back());
     for (size_t i = 0; i < create->disks.n; i++)
         planner_undo_overlay(step, &create->disks.v[i], create_overlay_node(create, i));
     if (stop)
-        step_undo(step, planner_stop());
+        step_undo(step, planner_stop_back());
     for (size_t i = 0; i < create->disks.n; i++)
         planner_undo_overlay_complete(step, &create->disks.v[i], create_overlay_node(create, i));
     step_undo(step, create_cancel_adoption(create));
     for (size_t i = 0; i < create->disks.n; i++)
         planner_undo_overlay_end(step, &create->disks.v[i], create_overlay_node(create, i));
     if (stop)
-        step_undo(step, planner_cont());
+        step_undo(step, planner_cont_back());
 }
 
 /* One transaction for all disks. */
@@ -179,7 +179,7 @@ static void create_stop(struct create *create, const json_t *state)
         return;
     config = planner_config(create->world, state);
     step = planner_stop();
-    step_undo(step, planner_cont());
+    step_undo(step, planner_cont_back());
     plan_add(create->plan, step);
     /* The guest may have let go of one since it was asked. */
     planner_check_devices(create->plan, "qemu", config);

@@ -86,7 +86,7 @@ static void delete_start_merge(struct delete *delete, const struct delete_merge 
     step_timeout(step, 0);
     if (delete_is_active(at) && delete_running(delete))
         step_stall(step, delete->world->converge_ms, json_pack("{s:s}", "execute", "stop"),
-                   planner_cont());
+                   planner_cont_back());
     json_object_set_new(step, "bytes", json_integer(at->merge.bytes));
     json_object_set_new(step, "moves", json_true());
     step_undo(step, planner_cancel_job(at->job));
@@ -324,7 +324,7 @@ static void delete_end_actives(struct delete *delete, size_t round)
 
     if (running) {
         step = planner_stop();
-        step_undo(step, planner_cont());
+        step_undo(step, planner_cont_back());
         plan_add(delete->plan, step);
     }
     for (i = 0; i < delete->n_merges; i++)

@@ -282,7 +282,7 @@ static void in_place_stop(struct in_place *at)
     if (at->running) {
         json_t *step = planner_stop();
 
-        step_undo(step, planner_cont());
+        step_undo(step, planner_cont_back());
         in_place_add(at, step);
     }
     /* The guest may have let go of one since it was asked. */

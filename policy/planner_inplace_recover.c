@@ -131,7 +131,7 @@ bool in_place_recover(const struct world *world, const json_t *old, json_t *plan
     stopped = recover_memory(world, old, plan);
     if (stopped || (json_is_true(json_object_get(old, "running")) &&
                     strcmp(world_status(world), "running") != 0))
-        plan_add(plan, planner_cont());
+        plan_add(plan, planner_cont_back());
     for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
         recover_undo(world, old, nodes[i], true, plan);
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)

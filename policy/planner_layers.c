@@ -59,6 +59,7 @@ char **layers_rewrite(const struct args *args, const json_t *state, const json_t
         .paused = start != LAYERS_RUN,
         .incoming = start == LAYERS_INCOMING,
         .late = late != NULL,
+        .again = start != LAYERS_RUN && !late,
         .late_prefix = prefix,
         .node_prefix = "qsnap",
     };

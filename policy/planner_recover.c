@@ -43,7 +43,7 @@ void recovery_cont(struct recovery *recovery)
 {
     if (!recovery->other && json_is_true(json_object_get(recovery->old, "running")) &&
         strcmp(world_status(recovery->world), "running") != 0)
-        plan_add(recovery->plan, planner_cont());
+        plan_add(recovery->plan, planner_cont_back());
 }
 
 void recovery_undo_of(struct recovery *recovery, const char *name)

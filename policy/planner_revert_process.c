@@ -148,7 +148,7 @@ static void revert_switch(struct revert *revert)
     plan_add(revert->plan, revert_hold());
     if (running) {
         step = planner_stop();
-        step_undo(step, planner_cont());
+        step_undo(step, planner_cont_back());
         plan_add(revert->plan, step);
     }
     /* An answer is the only proof that it lives: the end of a process is heard of later. */

@@ -237,7 +237,7 @@ static void replace_keep(struct revert *revert)
         planner_memory_prepare(revert->world, revert->plan, file, false);
     if (replace_running(revert)) {
         step = plan_add(revert->plan, planner_stop());
-        step_undo(step, planner_cont());
+        step_undo(step, planner_cont_back());
     }
     if (saves) {
         planner_memory_save(revert->world, revert->plan, file, false);
@@ -253,7 +253,7 @@ static void replace_keep(struct revert *revert)
     drop = step_deed("present-drop", file, saves ? json_pack("{s:s}", "file", file) : json_object());
     /* Where nothing can be written or removed any more the fingerprints tell that it is stale. */
     if (replace_running(revert))
-        step_rescue(drop, planner_cont());
+        step_rescue(drop, planner_cont_back());
     step_undo(step, drop);
 }
 

@@ -109,6 +109,44 @@ static bool start_unknown(const struct world *world, const json_t *state, const 
     return false;
 }
 
+/* The last snapshot that has the disk on that layer or above it, while the VM itself has gone back to one that has not;
+ * or NULL. */
+static const char *start_snapshot_with(const json_t *state, const char *key, const char *layer)
+{
+    const char *name = NULL;
+    json_t *snapshot;
+    size_t i;
+
+    if (state_disk(state, key))
+        return NULL;
+    json_array_foreach(json_object_get(state, "snapshots"), i, snapshot) {
+        const char *id = state_str(json_object_get(snapshot, "disks"), key);
+        json_t *chain = id ? state_chain(state, id, false) : NULL;
+
+        if (state_list_has(chain, layer))
+            name = state_str(snapshot, "name");
+        json_decref(chain);
+    }
+    return name;
+}
+
+static void start_refuse(const json_t *state, const struct args_disk *disk, const char *named, struct err *err)
+{
+    const char *with = start_snapshot_with(state, disk->key, named);
+
+    if (with)
+        err_set(err, REASON_CHAIN_MISMATCH, "The command line names '%s' for disk '%s', which the VM has not had since "
+                "its last revert, and snapshots stand on that image: start it without that disk, and revert to '%s', "
+                "which has it", disk->path, disk->key, with);
+    else
+        err_set(err, REASON_CHAIN_MISMATCH, "The command line names '%s' for disk '%s': on record it is a "
+                "layer that other images stand on, and writing to it would destroy them; name the image "
+                "that the VM began with", disk->path, disk->key);
+    err_name(err, "file", disk->path);
+    if (with)
+        err_name(err, "snapshot", with);
+}
+
 /* Decides about one disk of the command line: on which layer it starts, or none of ours. */
 static bool start_disk(const struct world *world, const json_t *state, const struct args_disk *disk,
                        json_t *actives, struct err *err)
@@ -127,10 +165,7 @@ static bool start_disk(const struct world *world, const json_t *state, const str
     }
     if (state_layer_active_of(state, named) && state_layer_children(state, named, NULL) == 0)
         return start_check(world, state, named, err);
-    err_set(err, REASON_CHAIN_MISMATCH, "The command line names '%s' for disk '%s': on record it is a "
-            "layer that other images stand on, and writing to it would destroy them; name the image "
-            "that the VM began with", disk->path, disk->key);
-    err_name(err, "file", disk->path);
+    start_refuse(state, disk, named, err);
     return false;
 }
 

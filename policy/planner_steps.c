@@ -113,6 +113,18 @@ json_t *planner_cont(void)
     return step_command("cont", "qemu", NULL, "cont", NULL, expect_status("running", NULL));
 }
 
+json_t *planner_cont_back(void)
+{
+    return step_command("cont", "qemu", NULL, "cont", NULL,
+                        json_pack("{s:s, s:[s,s,s,s,s]}", "is", "status", "in", "running", "io-error",
+                                  "guest-panicked", "internal-error", "shutdown"));
+}
+
+json_t *planner_stop_back(void)
+{
+    return step_command("stop", "qemu", NULL, "stop", NULL, expect_status("paused", "io-error"));
+}
+
 /* Every capability off but, for a background snapshot, that one: what a client has set for a
  * migration of its own (multifd, compress, ...) must not shape the file. */
 static json_t *planner_capability_list(const struct world *world, bool background, bool restore)

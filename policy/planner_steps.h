@@ -33,6 +33,10 @@ json_t *planner_close_node(const char *node);
 /* new: stop and cont, verified. */
 json_t *planner_stop(void);
 json_t *planner_cont(void);
+/* new: the same in what is taken back.  A guest may have stopped by itself before it was stopped, or do so at once:
+ * where its disk has failed, say.  That is not the operation's to mend, nor a reason to be stuck. */
+json_t *planner_stop_back(void);
+json_t *planner_cont_back(void);
 
 /* The capabilities alone, for a vmstate: QEMU saves and loads it as a migration.  The second makes the steps that
  * put them back lenient, for behind a commit point. */

@@ -348,6 +348,34 @@ def test_a_clock_that_is_set_back_makes_no_wait_longer(t):
     p.serial.wait_more(3)
 
 
+def test_a_disk_that_fails_before_the_stop(t):
+    """The guest stands still by itself: the revert is taken back, and everything can be done behind that."""
+    p, faults, steps = faulty.start(t, steps=True)
+    saved = scene.create(p, "s1")
+    p.serial.wait_more(3)
+    active = scene.layout(p)["d0"][0]
+    steps.hold("check-disks")
+    sent = p.qmp.send("snapshot-revert", {"name": "s1", "discard": True})
+    steps.held()
+    faults.rules(("fail", faulty.ENOSPC, "data", active), ("fail", faulty.ENOSPC, "header", active))
+    sizes = []
+
+    def stands():
+        sizes.append(p.serial.size())
+        return len(sizes) > 30 and sizes[-1] == sizes[-30]
+    harness.poll(stands, 20, "the guest to stand still")
+    steps.go()
+    error = p.qmp.reply(sent, 30)["error"]
+    assert error["data"]["reason"] != "stuck", error
+    harness.equal(scene.status(p), "io-error", "status")
+    faults.mend()
+    p.command("cont")
+    p.serial.wait_more(3)
+    scene.check_disks(p)
+    scene.revert(p, saved)
+    scene.tidy(p, leaks=True)
+
+
 if __name__ == "__main__":
     sys.exit(harness.run([test for name, test in list(globals().items())
                           if name.startswith("test_")], timeout=240))

@@ -110,7 +110,8 @@ static void active_layer_is_committed_into_the_one_below(void **state)
     assert_json_is(json_object_get(plan_step(plan, "block-commit", 1), "stall"),
                    "{'after': 2000, 'command': {'execute': 'stop'}, 'undo': [{'step': 'cont',"
                    " 'on': 'qemu', 'command': {'execute': 'cont'}, 'expect': {'is': 'status',"
-                   " 'in': ['running']}, 'timeout': 30000}]}");
+                   " 'in': ['running', 'io-error', 'guest-panicked', 'internal-error',"
+                   " 'shutdown']}, 'timeout': 30000}]}");
     assert_string_equal(state_str(state_disk(after, "node:q0"), "active"), "L2");
     assert_true(json_is_null(json_object_get(after, "current")));
     assert_int_equal(json_object_size(json_object_get(after, "layers")), 3);

@@ -7,6 +7,7 @@
 #include "policy/plan.h"
 #include "policy/reason.h"
 #include "policy/state.h"
+#include "qmp/alloc.h"
 
 #define REPLACE "{'name': 's1', 'discard': true, 'method': 'replace'}"
 #define SAVE_AS "{'name': 's1', 'save-as': 's2', 'method': 'replace'}"
@@ -129,6 +130,49 @@ static void paused_guest_gets_its_images_back(void **state)
     plan = world_plan(world, planner_revert, REPLACE);
     assert_undo(plan, "memory-seal", "activate? migrate-cancel closefd? migrate-parameters-restore "
                                      "file-remove file-remove file-remove");
+    json_decref(plan);
+    world_free(world);
+}
+
+static char *words_of(const json_t *step)
+{
+    json_t *argv = json_object_get(json_object_get(step, "args"), "argv"), *word;
+    char *text = alloc_copy(""), *more;
+    size_t i;
+
+    json_array_foreach(argv, i, word) {
+        more = alloc_print("%s %s", text, json_string_value(word));
+        free(text);
+        text = more;
+    }
+    return text;
+}
+
+/* What the first process has written to them is not emptied, neither by the second nor by the one that comes back. */
+static void files_of_chardevs_are_appended_to(void **state)
+{
+    static const char *const wanted[] = { "path=/l,append=on", "path=/s,append=on", "logfile=/g,logappend=on",
+                                          "-parallel null", "socket,id=x,path=/x,server=on" };
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    const json_t *end;
+    json_t *plan;
+    char *words[2];
+
+    (void)state;
+    world_args(world, "-drive file=/i/a.qcow2,if=virtio,id=d0,format=qcow2 "
+                      "-drive file=/i/b.raw,if=ide,id=d1,format=raw -chardev file,id=c,path=/l -serial file:/s "
+                      "-chardev null,id=n,logfile=/g -parallel null -chardev socket,id=x,path=/x,server=on");
+    world_create(world, "s1");
+    plan = world_plan(world, planner_revert, REPLACE);
+    words[0] = words_of(plan_step(plan, "process-start", 0));
+    end = plan_step(plan, "process-end", 0);
+    words[1] = words_of(json_array_get(json_object_get(end, "undo"), 1));
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; k < sizeof(wanted) / sizeof(wanted[0]); k++)
+            if (!strstr(words[i], wanted[k]))
+                fail_msg("'%s' is not in %s", wanted[k], words[i]);
+        free(words[i]);
+    }
     json_decref(plan);
     world_free(world);
 }
@@ -257,6 +301,7 @@ int main(void)
         cmocka_unit_test(guest_that_has_not_run_has_no_memory_to_keep),
         cmocka_unit_test(paused_guest_gets_its_images_back),
         cmocka_unit_test(with_save_as_the_snapshot_is_what_is_kept),
+        cmocka_unit_test(files_of_chardevs_are_appended_to),
         cmocka_unit_test(disk_with_a_persistent_bitmap_is_refused),
         cmocka_unit_test(what_cannot_be_kept_is_refused),
         cmocka_unit_test(what_was_kept_comes_back_where_no_qemu_is),

@@ -335,6 +335,29 @@ static void disk_keeps_the_image_that_a_client_has_streamed_away(void **state)
     world_free(world);
 }
 
+static bool accepts(const json_t *step, const char *status)
+{
+    return state_list_has(json_object_get(json_object_get(step, "expect"), "in"), status);
+}
+
+/* Its disk may fail before it is stopped, or when it goes on: that leaves nothing to be stuck for. */
+static void guest_that_stops_by_itself_is_taken_back(void **state)
+{
+    struct planner_world *world = world_with_two(WORLD_DRIVES, "running");
+    json_t *plan = world_plan(world, planner_revert, S1);
+    const json_t *undo = json_array_get(json_object_get(plan_step(plan, "stop", 0), "undo"), 0);
+
+    (void)state;
+    assert_string_equal(state_str(undo, "step"), "cont");
+    assert_true(accepts(undo, "running"));
+    assert_true(accepts(undo, "io-error"));
+    assert_false(accepts(undo, "paused"));
+    assert_false(accepts(plan_step(plan, "stop", 0), "io-error"));
+    assert_false(accepts(plan_step(plan, "cont", 0), "io-error"));
+    json_decref(plan);
+    world_free(world);
+}
+
 /* What runs then is the snapshot's command line, whatever the proxy was given. */
 static void record_says_which_command_line_runs(void **state)
 {
@@ -365,6 +388,7 @@ int main(void)
         cmocka_unit_test(changed_world_is_refused),
         cmocka_unit_test(changed_layer_of_another_branch_is_refused),
         cmocka_unit_test(disk_keeps_the_image_that_a_client_has_streamed_away),
+        cmocka_unit_test(guest_that_stops_by_itself_is_taken_back),
         cmocka_unit_test(record_says_which_command_line_runs),
     };
 

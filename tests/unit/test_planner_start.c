@@ -156,6 +156,25 @@ static void old_image_in_another_place_is_refused(void **state)
     world_free(world);
 }
 
+/* As behind a revert to a snapshot of a command line without it. */
+static void way_to_a_disk_that_a_revert_took_is_told(void **state)
+{
+    struct planner_world *world = world_make(WORLD_DRIVES, "running");
+    struct err err = ERR_INIT;
+
+    (void)state;
+    world_create(world, "s1");
+    world_create(world, "s2");
+    json_object_del(json_object_get(world->state, "disks"), "drive:d1");
+    assert_null(planner_start(&world->w, world->state, &err));
+    assert_string_equal(err.reason, REASON_CHAIN_MISMATCH);
+    assert_non_null(strstr(err.desc, "without that disk, and revert to 's2'"));
+    err_clear(&err);
+    world_args(world, "-drive file=/i/a.qcow2,if=virtio,id=d0,format=qcow2");
+    assert_starts(world, "/i/a.vm-6.qcow2", NULL);
+    world_free(world);
+}
+
 /* Of another VM's record, or of the same VM's under another name. */
 static bool spares(struct planner_world *world, const json_t *other, const char *line)
 {
@@ -344,6 +363,7 @@ int main(void)
         cmocka_unit_test(active_layer_may_be_named_itself),
         cmocka_unit_test(writing_into_frozen_layers_is_refused),
         cmocka_unit_test(old_image_in_another_place_is_refused),
+        cmocka_unit_test(way_to_a_disk_that_a_revert_took_is_told),
         cmocka_unit_test(what_another_record_stands_on_is_spared),
         cmocka_unit_test(chain_that_does_not_fit_is_refused),
         cmocka_unit_test(images_at_both_ends_of_the_chain_are_looked_at),
