@@ -85,6 +85,10 @@ static struct sim_fault draw_fault(bool revert)
     default:
         fault.at = below(turns[below(3)]);
     }
+    if (fault.kind == SIM_FAULT_PROXY && below(2)) {
+        fault.then = 1 + below(SIM_TROUBLE__COUNT - 1);
+        fault.then_at = below(6);
+    }
     return fault;
 }
 
@@ -104,7 +108,7 @@ static void operate(const char *execute, json_t *args)
     struct sim_fault fault = draw_fault(strcmp(execute, "snapshot-revert") == 0);
     struct sim_outcome outcome;
 
-    if (fault.kind == SIM_FAULT_HOST || fault.trouble)
+    if (fault.kind == SIM_FAULT_HOST || fault.trouble || fault.then)
         sim_check_allow_leftovers();
     run.operations++;
     sim_drive(execute, args, &fault, &outcome);
@@ -221,6 +225,8 @@ static void client_job(void)
     }
     if (commit)
         json_object_set_new(args, "base-node", json_string(base->name));
+    /* Nodes of the command line that are in no chain any more stay, as QEMU has them. */
+    sim_check_allow_leftovers();
     if (!ask(commit ? "block-commit" : "block-stream", args))
         return;
     for (int i = 0; i < 5; i++)

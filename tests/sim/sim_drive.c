@@ -33,6 +33,7 @@ struct drive {
     struct sim_outcome *outcome;
     struct sim_moment before;
     struct sim_qemu *main;      /* that was the VM when it began */
+    size_t log;                 /* the commands that it had before the recovery */
     json_t *answer;
 };
 
@@ -108,6 +109,9 @@ static void drive_hit(struct drive *drive)
         return;
     if (fault->kind == SIM_FAULT_PROXY && sim_proxy()) {
         sim_proxy_kill();
+        drive->log = json_array_size(drive->main->log);
+        drive->main->trouble_at = fault->then ? (long)drive->log + fault->then_at : -1;
+        drive->main->trouble = fault->then;
         drive->outcome->met = true;
     } else if (fault->kind == SIM_FAULT_QEMU) {
         drive_kill(drive, drive->main);
@@ -143,9 +147,23 @@ static void drive_run(struct drive *drive)
         if (qemu->serial == serial)
             outcome->next_commands = (long)json_array_size(qemu->log);
     }
-    if (!sim_proxy() || sim_proxy()->stuck)
-        outcome->stuck = sim_proxy() != NULL;
+    outcome->stuck = sim_proxy() && sim_proxy()->stuck;
+}
+
+/* Is the guest gone with its QEMU?  One that was started to load has taken it over. */
+static bool drive_has_lost(const struct drive *drive)
+{
+    return sim_main() != drive->main && sim_main()->cold;
+}
+
+/* Whoever has ended is started again. */
+static void drive_bring_up(struct drive *drive)
+{
+    sim_bring_up();
     sim_qemu_no_trouble();
+    drive->outcome->lost = drive_has_lost(drive);
+    if (drive->log > 0)
+        drive->outcome->recovery_commands = (long)(json_array_size(drive->main->log) - drive->log);
 }
 
 /* ---- the verdict ---- */
@@ -302,12 +320,6 @@ static void drive_judge(struct drive *drive)
     }
 }
 
-/* Is the guest gone with its QEMU?  One that was started to load has taken it over. */
-static bool drive_has_lost(const struct drive *drive)
-{
-    return sim_main() != drive->main && sim_main()->cold;
-}
-
 void sim_drive(const char *execute, json_t *args, const struct sim_fault *fault,
                struct sim_outcome *outcome)
 {
@@ -317,13 +329,12 @@ void sim_drive(const char *execute, json_t *args, const struct sim_fault *fault,
     char *text = json_dumps(args, JSON_COMPACT);
 
     memset(outcome, 0, sizeof(*outcome));
-    sim_proxy_note("%s %s (%s %ld%s%s)", execute, text, sim_fault_name[fault->kind], fault->at,
-                   fault->trouble ? " " : "", fault->trouble ? sim_trouble_name[fault->trouble] : "");
+    sim_proxy_note("%s %s (%s %ld %s; then %ld %s)", execute, text, sim_fault_name[fault->kind], fault->at,
+                   sim_trouble_name[fault->trouble], fault->then_at, sim_trouble_name[fault->then]);
     free(text);
     sim_moment_take(&drive.before);
     drive_run(&drive);
-    sim_bring_up();
-    outcome->lost = drive_has_lost(&drive);
+    drive_bring_up(&drive);
     drive_judge(&drive);
     json_decref(drive.answer);
     json_decref(args);

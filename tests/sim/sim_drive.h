@@ -35,6 +35,9 @@ struct sim_fault {
     enum sim_fault_kind kind;
     long at;
     enum sim_trouble trouble;
+    /* the proxy was killed: the at-th command of the recovery that follows */
+    long then_at;
+    enum sim_trouble then;
 };
 
 struct sim_outcome {
@@ -43,7 +46,7 @@ struct sim_outcome {
     bool met;                   /* the fault had its turn */
     bool stuck;                 /* for a while */
     /* how many there were: points for faults */
-    long turns, second_turns, commands, next_commands, calls;
+    long turns, second_turns, commands, next_commands, calls, recovery_commands;
     char reason[64];            /* of an error */
 };
 

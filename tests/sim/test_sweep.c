@@ -3,7 +3,7 @@
  * Every operation, by every method, with each of its commands gone wrong in each way, each call on the host
  * refused, and the proxy, QEMU and the second QEMU killed in each turn: the end that is claimed is the world.
  *
- * FULL=1 takes every turn, command and call (make check-long); otherwise every STRIDE-th (default 3; 40 where
+ * FULL=1 takes every turn, command and call (make check-long); otherwise every STRIDE-th (default 4; 40 where
  * MODEL_MAX is set, for a slow run), beginning with another one each time.  ONLY=word: the scenes with that
  * word in their names.  STOP=1: only up to the first failure.
  */
@@ -20,6 +20,8 @@
 
 /* Turns of which one is taken, unless all are. */
 #define SWEEP_TURNS 12
+/* Of an operation, at whose ends the proxy is killed to see the recovery go wrong. */
+#define SWEEP_PARTS 8
 
 /* What is there before, commands of a client in their order, and the operation. */
 static const struct scene {
@@ -120,11 +122,11 @@ static void scene_run(const struct scene *scene, const struct sim_fault *fault, 
     sim_machine_begin(&scene->machine);
     scene_before(scene);
     /* A step that clears up, and was kept from it, leaves what it was to clear. */
-    if (fault->kind == SIM_FAULT_HOST || fault->trouble)
+    if (fault->kind == SIM_FAULT_HOST || fault->trouble || fault->then)
         sim_check_allow_leftovers();
     sim_drive(scene->execute, json_text(scene->args), fault, outcome);
     /* That QEMU goes on and has not had a command is no end that can be told before a restart looks. */
-    if (outcome->stuck && fault->trouble != SIM_LOSE)
+    if (outcome->stuck && fault->trouble != SIM_LOSE && !fault->then)
         sim_fail("it is stuck");
     /* What was left does not keep the next one from its work. */
     sim_drive("snapshot-create", json_text("{'name': 'behind', 'memory': 'none'}"),
@@ -139,7 +141,24 @@ static void scene_points(const struct scene *scene, enum sim_fault_kind kind, en
     struct sim_outcome outcome;
 
     for (long at = sweep.points++ % (unsigned long)stride; at < n; at += stride)
-        scene_run(scene, &(struct sim_fault){ kind, at, trouble }, &outcome);
+        scene_run(scene, &(struct sim_fault){ .kind = kind, .at = at, .trouble = trouble }, &outcome);
+}
+
+/* The proxy is killed on the way, and the recovery has trouble of its own. */
+static void scene_recovery(const struct scene *scene, long turns, long stride)
+{
+    for (int part = 1; part < SWEEP_PARTS; part++) {
+        struct sim_fault fault = { .kind = SIM_FAULT_PROXY, .at = turns * part / SWEEP_PARTS };
+        struct sim_outcome whole, outcome;
+
+        scene_run(scene, &fault, &whole);
+        for (int trouble = 1; trouble < SIM_TROUBLE__COUNT; trouble++) {
+            fault.then = (enum sim_trouble)trouble;
+            for (fault.then_at = (long)(sweep.points++ % (unsigned long)stride);
+                 fault.then_at < whole.recovery_commands; fault.then_at += stride)
+                scene_run(scene, &fault, &outcome);
+        }
+    }
 }
 
 static void scene_sweep(const struct scene *scene, long stride)
@@ -159,13 +178,15 @@ static void scene_sweep(const struct scene *scene, long stride)
     scene_points(scene, SIM_FAULT_QEMU, SIM_FINE, whole.turns, turns);
     scene_points(scene, SIM_FAULT_SECOND, SIM_FINE, whole.second_turns, turns);
     scene_points(scene, SIM_FAULT_CANCEL, SIM_FINE, whole.turns, turns);
+    scene_recovery(scene, whole.turns, stride == 1 ? 1 : stride * SWEEP_PARTS);
 }
 
 static void sweep_failed(const char *what)
 {
     printf("not ok %zu - %s: %s\n", (size_t)(sweep.scene - scenes) + 1, sweep.scene->name, what);
-    printf("# with %s %ld %s\n", sim_fault_name[sweep.fault.kind], sweep.fault.at,
-           sim_trouble_name[sweep.fault.trouble]);
+    printf("# with %s %ld %s, then command %ld %s\n", sim_fault_name[sweep.fault.kind], sweep.fault.at,
+           sim_trouble_name[sweep.fault.trouble], sweep.fault.then_at,
+           sim_trouble_name[sweep.fault.then]);
     sim_proxy_print_notes();
     sim_machine_end();
     if (getenv("STOP"))
@@ -177,7 +198,7 @@ int main(void)
 {
     size_t n = sizeof(scenes) / sizeof(scenes[0]);
     const char *only = getenv("ONLY"), *text = getenv("STRIDE");
-    long stride = getenv("FULL") ? 1 : text ? atol(text) : getenv("MODEL_MAX") ? 40 : 3;
+    long stride = getenv("FULL") ? 1 : text ? atol(text) : getenv("MODEL_MAX") ? 40 : 4;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     sim_fail_hook = sweep_failed;
