@@ -231,7 +231,7 @@ def test_soak(t):
         t.note(figure)
     t.note(f"first {samples[0]}, last {samples[-1]}")
     assert not grown, grown
-    p.serial.wait_round()
+    p.serial.wait_round(120)
     scene.tidy(p, folder=folder)
 
 

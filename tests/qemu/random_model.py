@@ -132,7 +132,7 @@ def revert_refusals(tree, args, devices, nodes):
     if args.get("save-as") in tree.snaps:
         return {"duplicate-name"}, True
     if snap.going:
-        return {"being-deleted"}, True
+        return {"being-deleted"} | ({"image-changed"} if snap.damaged else set()), True
     may, must = set(), False
     if not args.get("discard") and "save-as" not in args:
         may, must = may | {"unsaved-state"}, True

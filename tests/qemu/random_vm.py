@@ -196,8 +196,9 @@ class Driver:
             self.lose()
         near = boots[-1] if boots else turn
         on = first == 0 or bool(boots) and self.died and abs(near - self.turn) <= NEAR
+        # A guest that was paused near the snapshot's turn goes back there without a jump.
         gone = back is not None and (
-            first > 0 and -1 <= near - back.saved.count <= NEAR or
+            (first > 0 or boots or must) and -1 <= near - back.saved.count <= NEAR or
             on and self.jumped is not None and -1 <= self.jumped - back.saved.count <= NEAR)
         assert on or gone, (f"the guest is at {near} (boots: {boots}); it was at {self.turn}, "
                             f"the snapshot at {back and back.saved.count}")
