@@ -40,11 +40,12 @@ import scene
 import shares
 from scene import harness, oracle, qmp, vm
 
-# BlkdebugEvent of QEMU 7.2 to 10.0 (qapi/block-core.json); "none" is any request at all.
+# BlkdebugEvent of QEMU 7.2 to 10.0 (qapi/block-core.json), but for vmstate_load, which arms the rules and
+# which no delete comes to; "none" is any request at all.
 EVENTS = """
     l1_update l1_grow_alloc_table l1_grow_write_table l1_grow_activate_table l2_load l2_update
     l2_update_compressed l2_alloc_cow_read l2_alloc_write read_aio read_backing_aio read_compressed
-    write_aio write_compressed vmstate_load vmstate_save cow_read cow_write reftable_load reftable_grow
+    write_aio write_compressed vmstate_save cow_read cow_write reftable_load reftable_grow
     reftable_update refblock_load refblock_update refblock_update_part refblock_alloc
     refblock_alloc_hookup refblock_alloc_write refblock_alloc_write_blocks refblock_alloc_write_table
     refblock_alloc_switch_table cluster_alloc cluster_alloc_bytes cluster_free flush_to_os flush_to_disk
