@@ -178,7 +178,7 @@ def _call(function, test, timeout):
     return errors, skip
 
 
-def _run_one(function, timeout):
+def run_one(function, timeout):
     """Runs one test: (ok, text behind the name)."""
     test = Test(function.__name__)
     os.environ[MARKER] = test.marker
@@ -217,7 +217,7 @@ def run(tests, timeout=120):
     failed = 0
     for number, function in enumerate(tests, 1):
         started = time.monotonic()
-        ok, suffix = _run_one(function, getattr(function, "timeout", timeout))
+        ok, suffix = run_one(function, getattr(function, "timeout", timeout))
         failed += not ok
         name = function.__name__.removeprefix("test_").replace("_", " ")
         print(f"# {name}: {time.monotonic() - started:.2f} s")
