@@ -256,6 +256,17 @@ static void deed_end_process(struct operation *op, const json_t *args)
     vm_end_main(op->daemon->vm, json_is_true(json_object_get(args, "alone")), deed_vm_cb, op);
 }
 
+static void deed_answered_cb(void *arg, bool ok, struct err *err)
+{
+    struct operation *op = arg;
+    struct timeval soon = { 0 };
+
+    if (ok)
+        event_add(op->deed_timer, &soon);
+    else
+        deed_vm_cb(op, false, err);
+}
+
 void operation_deed(void *arg, struct runner *runner, const json_t *step, runner_deed_cb *done)
 {
     struct operation *op = arg;
@@ -279,6 +290,8 @@ void operation_deed(void *arg, struct runner *runner, const json_t *step, runner
         vm_discard_next(op->daemon->vm, deed_vm_cb, op);
     } else if (strcmp(name, "process-end") == 0) {
         deed_end_process(op, args);
+    } else if (strcmp(name, "process-switch") == 0 && json_is_true(json_object_get(step, "can-return"))) {
+        vm_ask_next(op->daemon->vm, deed_answered_cb, op);
     } else if (strcmp(name, "clients-hold") == 0) {
         deed_hold(op);
         event_add(op->deed_timer, &soon);

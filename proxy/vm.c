@@ -11,7 +11,7 @@
 #include "proxy/vm_internal.h"
 #include "qmp/alloc.h"
 
-static void vm_finish(struct vm *vm, bool ok, struct err *err)
+void vm_finish(struct vm *vm, bool ok, struct err *err)
 {
     vm_done_cb *done = vm->done;
 
@@ -44,6 +44,7 @@ static void instance_gone(struct instance *instance)
         store_forget_next(vm->store);
         if (vm->done && !vm->ending_main) {
             vm_next_failed(vm, instance->status, &err);
+            vm->asking = VM_ASKS_NOTHING;
             vm_finish(vm, false, &err);
             err_clear(&err);
         }
@@ -53,6 +54,9 @@ static void instance_gone(struct instance *instance)
         vm->main = NULL;
         instance_free(instance);
         vm_finish(vm, true, NULL);
+    } else if (vm->asking == VM_ASKS_TO_END) {
+        vm->main = NULL; /* it has gone by itself */
+        instance_free(instance);
     } else if (vm->attach) {
         vm->main = NULL;
         vm->announced = false;

@@ -65,8 +65,10 @@ void vm_start_next(struct vm *vm, char *const argv[], bool patient, vm_done_cb *
 /* Ends next, if there is one; done when it is gone. */
 void vm_discard_next(struct vm *vm, vm_done_cb *done, void *arg);
 /* SIGKILL: QEMU then leaves alone what the next one has taken over; done when it is gone.  Refused when
- * next is not there to follow it, unless it is to end alone. */
+ * next does not answer, as one that is to follow it has to (vm_ask_next()), unless it is to end alone. */
 void vm_end_main(struct vm *vm, bool alone, vm_done_cb *done, void *arg);
+/* Does next still answer?  One that does not, in some seconds, is ended. */
+void vm_ask_next(struct vm *vm, vm_done_cb *done, void *arg);
 /* Is next there to take over?  Else err says that it has ended. */
 bool vm_check_next(const struct vm *vm, struct err *err);
 /* next becomes main. */

@@ -29,7 +29,8 @@ struct vm {
     bool discarding;            /* done_arg is vm_discard_next()'s own */
     bool overdue;               /* next is being ended because it does not answer */
     bool patient;               /* it is not */
-    bool end_when_ready;        /* main is to be ended as soon as next answers */
+    bool end_when_ready;        /* main is to be ended as soon as next has greeted */
+    enum { VM_ASKS_NOTHING, VM_ASKS, VM_ASKS_TO_END } asking; /* next, and is main to be ended behind it */
     bool announced;             /* ops->ready() was called */
     vm_done_cb *done;           /* of the one thing that is going on with next or main */
     void *done_arg;
@@ -39,6 +40,9 @@ struct vm {
 };
 
 extern const struct link_ops instance_ops;
+
+/* The one thing that was going on is done. */
+void vm_finish(struct vm *vm, bool ok, struct err *err);
 
 /* What became of writing down where a process is to be found, should the proxy die. */
 enum instance_verdict {
@@ -69,7 +73,7 @@ void vm_attach_free(struct vm_attach *attach);
 /* Our own QEMU has closed its monitor: connects to it again if it is alive.  Else false. */
 bool vm_renew(struct vm *vm);
 
-/* Why next has ended before it answered; status: what waitpid() said. */
+/* Why next has ended before it answered, or took over; status: what waitpid() said. */
 void vm_next_failed(const struct vm *vm, int status, struct err *err);
 void vm_free_room(struct vm *vm);
 struct link *vm_room_link(const struct vm_room *room);

@@ -14,12 +14,19 @@
 
 /* How long a second QEMU may take until it answers. */
 #define VM_START_TIMEOUT_S 30
+/* And until it answers once more, right before it takes over: the guest stands still. */
+#define VM_ANSWER_TIMEOUT_S 3
 
 void vm_next_failed(const struct vm *vm, int status, struct err *err)
 {
     bool killed = WIFSIGNALED(status);
 
-    if (vm->overdue)
+    if (vm->asking && vm->overdue)
+        err_set(err, REASON_TIMEOUT, "The second QEMU did not answer within %d s when it was to take over",
+                VM_ANSWER_TIMEOUT_S);
+    else if (vm->asking)
+        err_set(err, REASON_QEMU_FAILED, "The second QEMU ended before it could take over");
+    else if (vm->overdue)
         err_set(err, REASON_TIMEOUT, "The second QEMU did not answer within %d s of its start",
                 VM_START_TIMEOUT_S);
     else
@@ -139,10 +146,59 @@ bool vm_check_next(const struct vm *vm, struct err *err)
     return false;
 }
 
+static void vm_end_now(struct vm *vm)
+{
+    vm->ending_main = true;
+    if (vm->main->process)
+        process_signal(vm->main->process, SIGKILL);
+}
+
+static void vm_answered(void *arg, enum link_answer answer, const char *text, size_t len,
+                        const struct message_reply *reply)
+{
+    struct vm *vm = arg;
+    bool end = vm->asking == VM_ASKS_TO_END && vm->main;
+
+    (void)text;
+    (void)len;
+    (void)reply;
+    if (answer == ANSWER_LOST)
+        return; /* its end tells, which the time limit brings about if need be */
+    event_del(vm->timeout);
+    vm->asking = VM_ASKS_NOTHING;
+    if (end)
+        vm_end_now(vm);
+    else
+        vm_finish(vm, true, NULL);
+}
+
+static void vm_ask(struct vm *vm, bool end, vm_done_cb *done, void *arg)
+{
+    struct timeval limit = { .tv_sec = VM_ANSWER_TIMEOUT_S };
+    struct err err = ERR_INIT;
+
+    vm->done = NULL;
+    if (!vm_check_next(vm, &err)) {
+        done(arg, false, &err);
+        err_clear(&err);
+        return;
+    }
+    vm->asking = end ? VM_ASKS_TO_END : VM_ASKS;
+    vm->overdue = vm->patient = false;
+    vm->done = done;
+    vm->done_arg = arg;
+    event_add(vm->timeout, &limit);
+    link_send_command(vm->next->link, "query-status", NULL, -1, vm_answered, vm);
+}
+
+void vm_ask_next(struct vm *vm, vm_done_cb *done, void *arg)
+{
+    vm_ask(vm, false, done, arg);
+}
+
 void vm_end_main(struct vm *vm, bool alone, vm_done_cb *done, void *arg)
 {
     struct timeval limit = { .tv_sec = VM_START_TIMEOUT_S };
-    struct err err = ERR_INIT;
 
     vm->end_when_ready = vm->patient = false;
     event_del(vm->timeout);
@@ -158,17 +214,13 @@ void vm_end_main(struct vm *vm, bool alone, vm_done_cb *done, void *arg)
         event_add(vm->timeout, &limit);
         return;
     }
-    vm->done = NULL;
-    if (!alone && !vm_check_next(vm, &err)) {
-        done(arg, false, &err);
-        err_clear(&err);
+    if (!alone) {
+        vm_ask(vm, true, done, arg);
         return;
     }
-    vm->ending_main = true;
     vm->done = done;
     vm->done_arg = arg;
-    if (vm->main->process)
-        process_signal(vm->main->process, SIGKILL);
+    vm_end_now(vm);
 }
 
 static void vm_rename(struct vm *vm, const char *from, const char *to)
