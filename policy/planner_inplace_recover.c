@@ -144,6 +144,14 @@ static bool tears_is(const json_t *step, const char *name)
     return strcmp(state_str(step, "step"), name) == 0;
 }
 
+/* A wait for a job that changes memory: not that which keeps what there is. */
+static bool tears_is_end(const json_t *step)
+{
+    const char *job = state_str(step, "target");
+
+    return tears_is(step, "job-end") && (!job || strcmp(job, IN_PLACE_JOB_KEEP) != 0);
+}
+
 /* Until the job of the load is dismissed the memory counts as the snapshot's. */
 static bool tears_is_dismissal(const json_t *step)
 {
@@ -163,7 +171,7 @@ bool in_place_tears(const json_t *list, size_t at)
         changed = changed || (i <= at && (tears_is(step, IN_PLACE_SWITCH) || tears_is(step, IN_PLACE_LOAD)));
         returns = returns || tears_is(step, IN_PLACE_RETURN);
         left = left || (i >= at && (tears_is(step, IN_PLACE_RETURN) || tears_is_dismissal(step) ||
-                                    tears_is(step, "job-end")));
+                                    tears_is_end(step)));
         back = back || (i >= at && tears_is(step, IN_PLACE_BACK));
     }
     /* Behind the return the drives are on the disks that it belongs to: more of them need nothing. */

@@ -96,6 +96,8 @@ static bool store_folder_is_empty(const struct store *store, const char *name)
     struct dirent *entry;
     bool empty = dir != NULL;
 
+    if (fd >= 0 && !dir && errno == ENOMEM)
+        alloc_fail();
     while (empty && (entry = readdir(dir)))
         empty = entry->d_name[0] == '.';
     if (dir)

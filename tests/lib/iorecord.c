@@ -7,8 +7,8 @@
  *     CALL \t RESULT \t INODE \t PATH \t PATH \t LENGTH \n DATA \n
  *
  * RESULT is 0, or errno.  Calls: create (an open that made a file), write (to a regular file), sync
- * and syncdir (of a file, of a folder), truncate (to LENGTH, no data), rename, unlink, mkdir, rmdir, log (to
- * stderr).  PATH of these is where the file is now.  INODE is the file's or the folder's that the call is about, for "create" and "mkdir" the new
+ * and syncdir (of a file, of a folder), truncate (to LENGTH, no data), rename, exchange (of two names), unlink,
+ * mkdir, rmdir, log (to stderr).  PATH of these is where the file is now.  INODE is the file's or the folder's that the call is about, for "create" and "mkdir" the new
  * one's.  Paths are absolute.
  *
  * Rules: only calls of the program called IORECORD_PROGRAM, not of those that it starts.  One call at a
@@ -218,6 +218,23 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to)
     absolute(to_dir, to, b);
     result = real(from_dir, from, to_dir, to);
     record("rename", result < 0, 0, a, b, NULL, 0);
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    char a[PATH_MAX], b[PATH_MAX];
+    int result;
+
+    REAL(renameat2);
+    if (out < 0)
+        return real(from_dir, from, to_dir, to, flags);
+    pthread_mutex_lock(&lock);
+    absolute(from_dir, from, a);
+    absolute(to_dir, to, b);
+    result = real(from_dir, from, to_dir, to, flags);
+    record(flags & RENAME_EXCHANGE ? "exchange" : "rename", result < 0, 0, a, b, NULL, 0);
     pthread_mutex_unlock(&lock);
     return result;
 }

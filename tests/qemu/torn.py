@@ -116,6 +116,8 @@ class Disk:
             self._change(a, [(a, None)])
         elif name == "rename":
             self._change(b, [(a, None), (b, self.live[a])])
+        elif name == "exchange":
+            self._change(b, [(a, self.live[b]), (b, self.live[a])])
         elif name == "write" and inode in self.files:
             self.files[inode].write(what)
         elif name == "syncdir" and inode in self.folders:

@@ -148,6 +148,7 @@ static void drive_run(struct drive *drive)
             outcome->next_commands = (long)json_array_size(qemu->log);
     }
     outcome->stuck = sim_proxy() && sim_proxy()->stuck;
+    outcome->unsynced = outcome->stuck && strncmp(sim_proxy()->stuck, "Cannot fsync", 12) == 0;
 }
 
 /* Is the guest gone with its QEMU?  One that was started to load has taken it over. */

@@ -45,6 +45,7 @@ struct sim_outcome {
     bool lost;                  /* the guest's QEMU died, and nobody has its memory */
     bool met;                   /* the fault had its turn */
     bool stuck;                 /* for a while */
+    bool unsynced;              /* since an fsync of an image failed, which is not asked again */
     /* how many there were: points for faults */
     long turns, second_turns, commands, next_commands, calls, recovery_commands;
     char reason[64];            /* of an error */
