@@ -253,7 +253,7 @@ def with_disk(p, path, fmt="qcow2"):
     return other
 
 
-def test_a_command_line_that_names_a_frozen_layer_refused_start(t):
+def test_a_command_line_that_names_a_frozen_layer_is_refused(t):
     p = scene.start(t)
     scene.create(p, "one")
     second = scene.layout(p)["d0"][0]
