@@ -69,6 +69,8 @@ def points_of(operation, kind, places):
     """All that there are."""
     if kind.startswith("second"):
         places = second_lives(places)
+    if kind == "second-stopped":    # behind the end of the first it is the VM, and stands as long as it stands
+        places = [place for place in places if place.what != "signal"]
     sides = moment.SIDES if kind == "hot" else moment.SIDES[1:]
     return [plug_scene.Point(operation, kind, place, side) for place in places for side in sides
             if kind != "hot" or side == "before" or place.call not in moment.FORKS]

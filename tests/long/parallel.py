@@ -9,6 +9,7 @@ Rules: the plan comes at the end, as TAP allows, since more tests may follow fro
 leave by _exit(), so that what the parent clears up at its end is cleared up once.
 """
 
+import atexit
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ class Runner:
         self.jobs, self.results = jobs, {}
         self.count = self.failed = 0
         self._folder = Path(tempfile.mkdtemp(prefix="qp-runs-"))
+        atexit.register(shutil.rmtree, self._folder, True)
         self._running = {}      # pid -> (test, when it was begun)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
 
@@ -93,6 +95,5 @@ class Runner:
 
     def finish(self):
         """Prints the plan; the exit code."""
-        shutil.rmtree(self._folder, ignore_errors=True)
         print(f"1..{self.count}" if self.count else "Bail out! nothing to run", flush=True)
         return 1 if self.failed or not self.count else 0
