@@ -2,8 +2,7 @@
 """parallel: runs tests of the harness side by side, and prints TAP as they end.
 
 Model: each test is a child process of its own, with its own temporary folder, marker and time limit.
-What a test wants to hand back it gives to result(), which is called in the child; report() gets the
-results in the parent.
+What a test wants to hand back it gives to result(), in the child; the parent has it in results.
 
 Rules: the plan comes at the end, as TAP allows, since more tests may follow from the first ones.  Children
 leave by _exit(), so that what the parent clears up at its end is cleared up once.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A second QEMU that does nothing, or nothing more, at a revert.  It takes as long as the proxy waits, so
-the guests are tried at the same time."""
+"""A second QEMU that does nothing, or nothing more, at a revert, or is not to do anything yet.  The first test
+takes as long as the proxy waits, so its guests are tried at the same time."""
 
 import os
 import signal
@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import faulty
 import hostile
 import scene
 from scene import harness, oracle, vm
@@ -80,5 +81,62 @@ def test_revert_with_a_second_qemu_that_hangs(t):
     harness.equal(len(harness.marked_processes(t.marker)), 6, "processes: a proxy and a QEMU each")
 
 
+def begun(t):
+    """(Proxy, Faults of it, Saved): a guest with s1 and turns behind it."""
+    faults = faulty.Faults(t, "proxy")
+    t.cleanup(faults.mend)
+    p = vm.Proxy(t, oracle.make_disks(t.dir), options=["--log-level", "debug"])
+    p.start(env=faults.env)
+    p.serial.wait_tick(4)
+    saved = scene.create(p, "s1")
+    p.serial.wait_more(3)
+    return p, faults, saved
+
+
+def held(p, faults, name, then=None):
+    """Reverts, and holds the proxy where it makes that file durable, from then() on; the id of the command."""
+    if not then:
+        faults.rules(("hold", 0, "sync", name))
+    sent = p.qmp.send("snapshot-revert", REVERT)
+    if then:
+        then()
+        faults.rules(("hold", 0, "sync", name))
+    harness.poll((p.state / name).exists, 10, f"{name} to be written", 0.001)
+    return sent
+
+
+def test_a_second_qemu_does_not_run_before_it_is_on_record(t):
+    p, faults, saved = begun(t)
+    mark = scene.Mark(p)
+    held(p, faults, ".process.next.json.tmp")
+    assert len(p.all_pids()) == 3, "it is not there to be put on record"
+    assert not any(" -incoming " in line for line in harness.marked_processes(t.marker).values()), "it runs"
+    p.kill()
+    faults.mend()
+    harness.poll(lambda: len(p.all_pids()) == 1, 5, "what was not on record to end")
+    p.start()
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the journal's end")
+    mark.went_on()
+    scene.revert(p, saved)
+    scene.tidy(p, leaks=True)
+
+
+def test_a_second_qemu_that_stands_still_behind_the_commit_point(t):
+    """It answered before that, and is asked once more."""
+    p, faults, saved = begun(t)
+    mark = scene.Mark(p)
+    sent = held(p, faults, ".journal.json.tmp", lambda: second(p))
+    pid = second(p)
+    os.kill(pid, signal.SIGSTOP)
+    faults.mend()
+    harness.equal(p.qmp.reply(sent, 20)["error"]["data"]["reason"], "timeout", "reason")
+    harness.poll(lambda: vm.ended(pid), 5, "it to be gone")
+    mark.went_on()
+    scene.revert(p, saved)
+    scene.tidy(p)
+
+
 if __name__ == "__main__":
-    sys.exit(harness.run([test_revert_with_a_second_qemu_that_hangs]))
+    sys.exit(harness.run([test_revert_with_a_second_qemu_that_hangs,
+                          test_a_second_qemu_does_not_run_before_it_is_on_record,
+                          test_a_second_qemu_that_stands_still_behind_the_commit_point]))
