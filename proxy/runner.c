@@ -270,7 +270,7 @@ static void runner_step(struct runner *runner)
         return;
     }
     runner->accepted = runner->probing = false;
-    if (runner->cancelled && !runner->undoing && !runner->committed && !runner->forward) {
+    if (runner->cancelled && runner_can_return(runner)) {
         struct err err = ERR_INIT;
 
         err_set(&err, REASON_CANCELLED, "The operation was cancelled");
@@ -380,9 +380,17 @@ void runner_free(struct runner *runner)
     free(runner);
 }
 
+bool runner_can_return(const struct runner *runner)
+{
+    /* Once that was taken QEMU does it, whether it is waited for or not. */
+    bool ends = runner->accepted && json_is_true(json_object_get(runner_current(runner), "no-return"));
+
+    return !runner->undoing && !runner->committed && !runner->forward && !ends;
+}
+
 bool runner_cancel(struct runner *runner)
 {
-    if (runner->committed || runner->forward || runner->phase == RUNNER_ENDED)
+    if (runner->phase == RUNNER_ENDED || (!runner->undoing && !runner_can_return(runner)) || runner->committed)
         return false;
     runner->cancelled = true;
     return true;

@@ -64,6 +64,9 @@ void runner_begin_verify(struct runner *runner);
 /* Asks again. */
 void runner_verify(struct runner *runner);
 
+/* May the plan be taken back yet, if somebody asks for it? */
+bool runner_can_return(const struct runner *runner);
+
 void runner_step_done(struct runner *runner);
 /* Clears err. */
 void runner_fail(struct runner *runner, struct err *err);

@@ -68,8 +68,7 @@ static void runner_verdict(struct runner *runner, const json_t *reply)
     }
     if (runner->refusal.set) {
         runner_take_refusal(runner, &err);
-    } else if (verdict == EXPECT_WAIT && runner->cancelled && !runner->undoing &&
-               !runner->committed && !runner->forward) {
+    } else if (verdict == EXPECT_WAIT && runner->cancelled && runner_can_return(runner)) {
         err_set(&err, REASON_CANCELLED, "The operation was cancelled");
     } else if (verdict == EXPECT_WAIT && runner->deadline &&
                runner_now() > runner->deadline) {

@@ -65,12 +65,54 @@ static void it_is_not_cancelled_there(void **state)
     runner_fake_free(fake);
 }
 
+struct late {
+    struct runner_fake *fake;
+    bool asked, cancelled;
+};
+
+/* It is not so yet at the first look, and somebody cancels. */
+static void asked(struct fake_qemu *qemu, const char *query, void *arg)
+{
+    struct late *late = arg;
+
+    if (strcmp(query, "query-status") != 0)
+        return;
+    json_object_set_new(qemu->vm, "status", json_string(late->asked ? "paused" : "running"));
+    if (!late->asked)
+        late->cancelled = runner_cancel(late->fake->runner);
+    late->asked = true;
+}
+
+/* QEMU does what it was told to, whether that is waited for or not. */
+static void what_qemu_has_taken_is_not_cancelled(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+    struct late late = { .fake = fake };
+    json_t *plan = plan_new("test", "s1"), *step;
+
+    (void)state;
+    fake->qemu->asked = asked;
+    fake->qemu->asked_arg = &late;
+    plan_add(plan, deed("make", "unmake"));
+    step = plan_add(plan, stop_step());
+    json_object_set_new(step, "no-return", json_true());
+    plan_add(plan, deed("record", NULL));
+    step = plan_add(plan, deed("commit", NULL));
+    step_commit_point(step);
+    runner_fake_run(fake, plan);
+    assert_true(late.asked);
+    assert_false(late.cancelled);
+    assert_end(fake, RUNNER_DONE, NULL);
+    runner_fake_free(fake);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_fails_there_is_tried_again),
         cmocka_unit_test(behind_it_the_plan_can_be_taken_back),
         cmocka_unit_test(it_is_not_cancelled_there),
+        cmocka_unit_test(what_qemu_has_taken_is_not_cancelled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
