@@ -188,6 +188,7 @@ void runner_step_done(struct runner *runner)
         runner_settle(runner);
     runner->phase = RUNNER_IDLE;
     runner->at++;
+    runner->accepted = false;
     runner->tries = 0;
     if (commit) {
         struct err err = ERR_INIT;

@@ -227,7 +227,7 @@ class Versions:
         name, error, _inode, a, b, _what = call
         if error:
             return
-        if name == "rename" and b == self.path:
+        if name in ("rename", "exchange") and b == self.path:
             self.all.append(disk.live[b].data)
         elif name == "unlink" and a == self.path:
             self.all.append(None)
@@ -267,7 +267,7 @@ class Cut:
             self.rewritten = number
         elif name == "sync" and not error:
             self.synced[a] = number
-        elif name == "rename" and b == self.record.path and not error:
+        elif name in ("rename", "exchange") and b == self.record.path and not error:
             before, self.layers = self.layers, json.loads(self.record.all[-1])["layers"]
             for key in before.keys() & self.layers.keys():
                 path = self.layers[key]["real"]
