@@ -100,7 +100,7 @@ static bool bottom_is_given(const struct args_disk *disk, const struct disk_rewr
 {
     const char *name = bottom_of(rewrite)->node_name;
 
-    return !name || args_util_same(name, disk->node_name);
+    return !rewrite->gone && (!name || args_util_same(name, disk->node_name));
 }
 
 static char *layer_name(const struct args_disk *disk, const struct disk_rewrite *rewrite, size_t i,
@@ -110,7 +110,7 @@ static char *layer_name(const struct args_disk *disk, const struct disk_rewrite 
 
     if (name)
         return args_util_dup(name);
-    if (i + 1 == rewrite->n_layers)
+    if (i + 1 == rewrite->n_layers && !rewrite->gone)
         return args_util_dup(disk->node_name);
     /* QEMU allows 31 bytes. */
     return args_util_format("%s-d%zu-l%zu", prefix, number, rewrite->n_layers - 1 - i);

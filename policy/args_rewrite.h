@@ -33,6 +33,7 @@ struct disk_rewrite {
     const char *key;                /* args_disk.key */
     const struct layer_arg *layers; /* [0] = active layer, last = the image that is named now */
     size_t n_layers;
+    bool gone;                      /* it is not the last one that is named now: that is in no chain any more */
 };
 
 struct args_rewrite {

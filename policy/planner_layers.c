@@ -27,6 +27,14 @@ static void layers_fill(const json_t *state, const json_t *chain, struct layer_a
     }
 }
 
+/* A client may have streamed the image that the command line names into the lowest layer. */
+static bool layers_base_is_gone(const json_t *state, const json_t *chain)
+{
+    json_t *lowest = json_array_get(chain, json_array_size(chain) - 1);
+
+    return !json_is_true(json_object_get(state_layer(state, json_string_value(lowest)), "base"));
+}
+
 static struct disk_rewrite *layers_disks(const json_t *state, const json_t *actives)
 {
     struct disk_rewrite *disks = alloc_zeroed(json_object_size(actives) + 1, sizeof(*disks));
@@ -42,6 +50,7 @@ static struct disk_rewrite *layers_disks(const json_t *state, const json_t *acti
         disks[n].key = key;
         disks[n].layers = layers;
         disks[n].n_layers = json_array_size(chain);
+        disks[n].gone = layers_base_is_gone(state, chain);
         n++;
         json_decref(chain);
     }

@@ -89,6 +89,8 @@ static struct sim_fault draw_fault(bool revert)
         fault.then = 1 + below(SIM_TROUBLE__COUNT - 1);
         fault.then_at = below(6);
     }
+    if (fault.kind == SIM_FAULT_PROXY && below(3) == 0)
+        fault.again = 1 + below(120);
     return fault;
 }
 

@@ -157,9 +157,21 @@ static bool drive_has_lost(const struct drive *drive)
     return sim_main() != drive->main && sim_main()->cold;
 }
 
+/* The proxy that settles what one has left that was killed is killed itself. */
+static void drive_kill_again(const struct drive *drive)
+{
+    if (drive->fault->again == 0 || drive->log == 0 || sim_proxy() || !sim_proxy_launch())
+        return;
+    for (long i = 0; i < drive->fault->again && sim_proxy(); i++)
+        sim_turn();
+    if (sim_proxy())
+        sim_proxy_kill();
+}
+
 /* Whoever has ended is started again. */
 static void drive_bring_up(struct drive *drive)
 {
+    drive_kill_again(drive);
     sim_bring_up();
     sim_qemu_no_trouble();
     drive->outcome->lost = drive_has_lost(drive);

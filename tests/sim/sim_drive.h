@@ -38,6 +38,7 @@ struct sim_fault {
     /* the proxy was killed: the at-th command of the recovery that follows */
     long then_at;
     enum sim_trouble then;
+    long again;                 /* so many turns behind its start the next one is killed as well; 0: not */
 };
 
 struct sim_outcome {

@@ -180,7 +180,7 @@ static void sim_client_connect(void)
     sim_send("qmp_capabilities", NULL);
 }
 
-bool sim_proxy_start(void)
+bool sim_proxy_launch(void)
 {
     struct err err = ERR_INIT;
     bool ok;
@@ -204,7 +204,12 @@ bool sim_proxy_start(void)
     }
     sim_proxy_note("the proxy has started");
     sim_client_connect();
-    return sim_settle();
+    return true;
+}
+
+bool sim_proxy_start(void)
+{
+    return sim_proxy_launch() && sim_settle();
 }
 
 /* ---- turns ---- */

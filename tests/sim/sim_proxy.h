@@ -18,8 +18,10 @@
 void sim_begin(char *const argv[]);
 void sim_end(void);
 
-/* Starts the proxy; false: it has ended at once (why: sim_proxy_error()). */
+/* Starts the proxy, and turns until it is at rest; false: it has ended at once (why: sim_proxy_error()). */
 bool sim_proxy_start(void);
+/* The same without a turn. */
+bool sim_proxy_launch(void);
 /* It is killed. */
 void sim_proxy_kill(void);
 bool sim_proxy_is_dying(void);

@@ -152,6 +152,9 @@ static void scene_recovery(const struct scene *scene, long turns, long stride)
         struct sim_outcome whole, outcome;
 
         scene_run(scene, &fault, &whole);
+        for (fault.again = 10; fault.again < 130; fault.again += stride == 1 ? 10 : 60)
+            scene_run(scene, &fault, &outcome);
+        fault.again = 0;
         for (int trouble = 1; trouble < SIM_TROUBLE__COUNT; trouble++) {
             fault.then = (enum sim_trouble)trouble;
             for (fault.then_at = (long)(sweep.points++ % (unsigned long)stride);
@@ -184,9 +187,9 @@ static void scene_sweep(const struct scene *scene, long stride)
 static void sweep_failed(const char *what)
 {
     printf("not ok %zu - %s: %s\n", (size_t)(sweep.scene - scenes) + 1, sweep.scene->name, what);
-    printf("# with %s %ld %s, then command %ld %s\n", sim_fault_name[sweep.fault.kind], sweep.fault.at,
+    printf("# with %s %ld %s, then command %ld %s; again %ld\n", sim_fault_name[sweep.fault.kind], sweep.fault.at,
            sim_trouble_name[sweep.fault.trouble], sweep.fault.then_at,
-           sim_trouble_name[sweep.fault.then]);
+           sim_trouble_name[sweep.fault.then], sweep.fault.again);
     sim_proxy_print_notes();
     sim_machine_end();
     if (getenv("STOP"))

@@ -96,7 +96,7 @@ static bool trip_rewrite(const struct trip *trip, bool late, char ***argv, json_
         layers[n][0] = (struct layer_arg){ tops[n], "qcow2", names[n] };
         layers[n][1] = (struct layer_arg){ disk->path, disk->format ? disk->format : "raw",
                                            disk->node_name };
-        disks[n] = (struct disk_rewrite){ disk->key, layers[n], 2 };
+        disks[n] = (struct disk_rewrite){ disk->key, layers[n], 2, false };
         rw.n_disks++;
     }
     return args_rewrite(trip->args, &rw, argv, commands, err);

@@ -29,7 +29,7 @@ static bool run_row(const struct row *row, bool late, char **out, json_t **comma
     const struct layer_arg layers[] = {
         { "/t,x", "qcow2", "T" }, { "/m", "qcow2", "M" }, { "/a", "raw", row->bottom },
     };
-    const struct disk_rewrite disk = { row->key, layers, 3 };
+    const struct disk_rewrite disk = { row->key, layers, 3, false };
     const struct args_rewrite rw = { .disks = &disk, .n_disks = row->key ? 1 : 0, .late = late,
                                      .late_prefix = "/late/late" };
     char **argv;
@@ -322,7 +322,8 @@ static void every_disk_keeps_its_own_layers(void **state)
     const struct layer_arg two[] = { { "/y1", "qcow2", NULL }, { "/y", NULL, NULL } };
     const struct layer_arg three[] = { { "/z1", "qcow2", NULL }, { "/a", "raw", NULL } };
     const struct disk_rewrite disks[] = {
-        { "drive:virtio0", one, 1 }, { "drive:ide0-hd0", two, 2 }, { "node:n", three, 2 },
+        { "drive:virtio0", one, 1, false }, { "drive:ide0-hd0", two, 2, false },
+        { "node:n", three, 2, false },
     };
     const struct args_rewrite rw = { .disks = disks, .n_disks = 3, .node_prefix = "p" };
     struct err err = ERR_INIT;

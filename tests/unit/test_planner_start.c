@@ -76,6 +76,33 @@ static void vm_starts_on_its_current_layers(void **state)
     }
 }
 
+/* A client's stream has moved all of the image that the command line names into a layer without a name. */
+static void what_was_streamed_away_is_not_opened(void **state)
+{
+    static const enum planner_world_kind kinds[] = { WORLD_DRIVES, WORLD_NODES };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct planner_world *world = world_with(kinds[i], 2);
+        json_t *layer, *file;
+        const char *id;
+
+        json_object_foreach(json_object_get(world->state, "layers"), id, layer)
+            if (strcmp(state_str(layer, "real"), "/i/a.vm-3.qcow2") == 0)
+                break;
+        assert_non_null(layer);
+        json_object_del(layer, "node");
+        json_object_set_new(layer, "parent", json_null());
+        file = json_object_get(world->w.files, "/i/a.vm-3.qcow2");
+        json_object_del(file, "backing");
+        json_object_del(file, "backing-format");
+        assert_starts(world, "/i/a.vm-6.qcow2", kinds[i] == WORLD_DRIVES ? "/i/a.qcow2" : "node-name=q0");
+        if (kinds[i] == WORLD_NODES)
+            assert_starts(world, "/i/a.vm-3.qcow2", "\"backing\":\"q0\"");
+        world_free(world);
+    }
+}
+
 /* The same image by another path, a symbolic link say. */
 static void image_is_known_by_its_inode(void **state)
 {
@@ -359,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vm_without_a_record_starts_as_it_was_written),
         cmocka_unit_test(vm_starts_on_its_current_layers),
+        cmocka_unit_test(what_was_streamed_away_is_not_opened),
         cmocka_unit_test(image_is_known_by_its_inode),
         cmocka_unit_test(active_layer_may_be_named_itself),
         cmocka_unit_test(writing_into_frozen_layers_is_refused),

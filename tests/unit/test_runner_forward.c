@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* runner: between a step of no return and the one that settles it there is only forward (plan.h). */
+/* runner: between a step of no return and the one that settles it there is only forward (plan.h); and what
+ * QEMU refused was not done, whatever it tells of something else. */
 #include "tests/unit/runner_steps.h"
 
 #include "policy/plan.h"
@@ -106,6 +107,44 @@ static void what_qemu_has_taken_is_not_cancelled(void **state)
     runner_fake_free(fake);
 }
 
+static struct runner_fake *refused(json_t *vm, json_t *step)
+{
+    struct runner_fake *fake = runner_fake_new(vm);
+    json_t *plan = plan_new("test", "s1");
+
+    fake->qemu->at = 0;
+    fake->qemu->trouble = FAKE_REFUSE;
+    plan_add(plan, deed("make", "unmake"));
+    plan_add(plan, step);
+    step_commit_point(plan_add(plan, deed("commit", NULL)));
+    runner_fake_run(fake, plan);
+    return fake;
+}
+
+static void an_earlier_migration_says_nothing_of_one_that_was_refused(void **state)
+{
+    json_t *vm = vm_new();
+    struct runner_fake *fake;
+
+    (void)state;
+    json_object_set_new(vm, "migration", json_string("completed"));
+    fake = refused(vm, step_command("migrate", "qemu", NULL, "migrate", NULL,
+                                    json_text("{'is': 'migrated', 'final': ['completed']}")));
+    assert_end(fake, RUNNER_UNDONE, REASON_QEMU_FAILED);
+    assert_log(fake, "journal, deed make, command migrate, deed unmake");
+    runner_fake_free(fake);
+}
+
+static void what_was_refused_is_not_waited_for(void **state)
+{
+    struct runner_fake *fake = refused(vm_new(), stop_step());
+
+    (void)state;
+    assert_end(fake, RUNNER_UNDONE, REASON_QEMU_FAILED);
+    assert_log(fake, "journal, deed make, command stop, deed unmake");
+    runner_fake_free(fake);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -113,6 +152,8 @@ int main(void)
         cmocka_unit_test(behind_it_the_plan_can_be_taken_back),
         cmocka_unit_test(it_is_not_cancelled_there),
         cmocka_unit_test(what_qemu_has_taken_is_not_cancelled),
+        cmocka_unit_test(an_earlier_migration_says_nothing_of_one_that_was_refused),
+        cmocka_unit_test(what_was_refused_is_not_waited_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
