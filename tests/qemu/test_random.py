@@ -68,7 +68,7 @@ def report(number, seed, ok, text):
 
 def several():
     """JOBS seeds at a time, reported as one run."""
-    seeds, lock, failed, children = list(range(SEED, SEED + COUNT)), threading.Lock(), [], set()
+    seeds, lock, results, children = list(range(SEED, SEED + COUNT)), threading.Lock(), [], set()
 
     def end(*_):
         seeds.clear()
@@ -85,14 +85,14 @@ def several():
                 return
             ok, text = child(seed, children)
             with lock:
-                report(seed - SEED + 1, seed, ok, text)
-                failed.extend([] if ok else [seed])
+                results.append(ok)
+                report(len(results), seed, ok, text)
     threads = [threading.Thread(target=work) for _ in range(JOBS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return 1 if failed else 0
+    return 0 if results == [True] * COUNT else 1
 
 
 if __name__ == "__main__":
