@@ -36,6 +36,9 @@ worker_fn *deeds_find(const char *name);
 /* Is it one that needs `known`? */
 bool deeds_unlinks(const char *name);
 
+/* The locked state folder (borrowed), for the programs that are run to hold as well. */
+void deeds_lend_lock(int fd);
+
 worker_fn deed_inspect;
 worker_fn deed_preflight;
 

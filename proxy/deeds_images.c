@@ -24,13 +24,23 @@ extern char **environ;
 /* With less than that left, qemu-img failed for the lack of room: what it says goes to the log. */
 #define IMAGE_ROOM (256 << 10)
 
+/* The state folder, whose lock goes along; -1: none. */
+static int image_lock = -1;
+
+void deeds_lend_lock(int fd)
+{
+    image_lock = fd;
+}
+
 /* Runs qemu-img; the last of its words is the open file: so the name cannot be swapped for a link
- * underneath it. */
+ * underneath it.  It holds the state folder's lock until it ends: should the proxy die, the next one has
+ * to look at what it leaves, not at what it is about to change. */
 static bool image_run(const char *const *words, int fd, const char *file, struct err *err)
 {
     char *argv[IMAGE_ARGS_MAX], target[32];
     struct statvfs left;
     int inherited = dup(fd), status = -1, error;
+    posix_spawn_file_actions_t actions;
     size_t n = 0;
     pid_t pid;
 
@@ -38,7 +48,11 @@ static bool image_run(const char *const *words, int fd, const char *file, struct
     for (; words[n]; n++)
         argv[n] = strcmp(words[n], "{}") == 0 ? target : (char *)words[n];
     argv[n] = NULL;
-    error = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+    posix_spawn_file_actions_init(&actions);
+    if (image_lock >= 0) /* to itself: then it is inherited */
+        posix_spawn_file_actions_adddup2(&actions, image_lock, image_lock);
+    error = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
     close(inherited);
     if (error) {
         err_set(err, REASON_FILE_UNUSABLE, "Cannot run '%s': %s", argv[0], strerror(error));

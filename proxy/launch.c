@@ -57,6 +57,8 @@ static bool launch_open_store(struct daemon *daemon, struct err *err)
     path = options->state_dir ? alloc_copy(options->state_dir) : store_default_path(daemon->vm_name);
     daemon->store = store_open(path, err);
     free(path);
+    if (daemon->store)
+        deeds_lend_lock(daemon->store->dirfd);
     return daemon->store != NULL;
 }
 

@@ -152,6 +152,32 @@ def test_nothing_is_unlinked_before_all_disks_are_done(t):
     scene.tidy(p)
 
 
+def test_a_proxy_that_dies_while_qemu_img_rewrites_a_header(t):
+    """qemu-img goes on; the next proxy waits for it, and then looks which record the header fits."""
+    slow = t.path("slow")
+    p = hostile.Wrapped(t, oracle.make_disks(t.dir, ("qcow2", "raw")),
+                        {"qemu-img": f"if [ -e '{slow}' ]; then rm '{slow}'; sleep 1; fi"},
+                        options=["--log-level", "debug"])
+    p.start()
+    p.serial.wait_tick(4)
+    saved = scene.row(p, "root", "a", "b")
+    p.command("snapshot-revert", {"name": "a", "discard": True}, timeout=30)
+    p.serial.wait_more(3)
+    slow.touch()
+    p.qmp.send("snapshot-delete", {"name": "root"})
+    harness.poll(lambda: not slow.exists(), 20, "qemu-img to begin")
+    p.kill()
+    p.start()
+    harness.poll(lambda: not (p.state / "journal.json").exists(), 20, "the journal's end")
+    harness.poll(lambda: len(p.all_pids()) == 2, 5, "qemu-img to end")
+    if "root" in scene.names(p):
+        p.command("snapshot-delete", {"name": "root"}, timeout=30)
+    for one in saved[1:]:
+        one.same(p)
+        p.command("snapshot-revert", {"name": one.name, "discard": True}, timeout=30)
+    scene.tidy(p, leaks=True)
+
+
 TESTS = [test for name, test in list(globals().items()) if name.startswith("test_")] + KILLS
 
 
