@@ -210,12 +210,15 @@ def _kill_proxy(s, point, blow):
     # After a power cut nothing is left, not even a process that is about to end.
     s.p.killed = s.booted = True
 
+    killed = set()
+
     def gone():
         left = [pid for pid in harness.marked_processes(s.t.marker)
                 if pid != blow.trace.process.pid]
         for pid in left:
             _kill(pid)
-        return not left
+        killed.update(left)
+        return not left and all(vm.ended(pid) for pid in killed)     # with all threads: they hold its locks
     harness.poll(gone, 10, "all processes to be gone")
 
 
