@@ -42,6 +42,7 @@ unsigned long long process_read_start_time(pid_t pid)
 {
     char path[64], text[1024];
     const char *p;
+    bool dead;
     ssize_t n;
     int fd;
 
@@ -57,10 +58,14 @@ unsigned long long process_read_start_time(pid_t pid)
         return PROCESS_START_UNKNOWN;
     text[n] = '\0';
     p = strrchr(text, ')'); /* the name may hold anything, spaces and ')' included */
-    if (p && (strncmp(p, ") Z", 3) == 0 || strncmp(p, ") X", 3) == 0))
-        return 0; /* dead, and only not waited for by whoever has inherited it */
-    for (int field = 2; p && field < 22; field++)
+    dead = p && (strncmp(p, ") Z", 3) == 0 || strncmp(p, ") X", 3) == 0);
+    for (int field = 2; p && field < 22; field++) {
         p = strchr(p + 1, ' ');
+        /* Only not waited for by whoever has inherited it; but other threads than the first may still be on
+         * their way out, and hold what QEMU had locked. */
+        if (p && field + 1 == 20 && dead && strtol(p + 1, NULL, 10) <= 1)
+            return 0;
+    }
     return p ? strtoull(p + 1, NULL, 10) : 0;
 }
 
