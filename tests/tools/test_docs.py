@@ -67,6 +67,17 @@ def test_the_manual_has_the_members_that_commands_take(_test):
     equal(sorted(missing), [], "members without documentation")
 
 
+def test_what_the_page_on_safety_names_is_there(_test):
+    text = (TOP / "SAFETY.md").read_text()
+    names = set(re.findall(r"\b((?:tests|scripts)/[\w./]+\w)", text))
+    files = {path.name for path in (TOP / "tests").rglob("*")}
+    names |= {name for name in re.findall(r"\b(test_\w+\.(?:py|c))", text) if name not in files}
+    equal(sorted(name for name in names if not (TOP / name).exists()), [], "names of nothing")
+    tests = "".join(path.read_text() for path in (TOP / "tests/qemu").glob("test_lessons*.py"))
+    known = {int(number) for number in re.findall(r"^def test_e(\d+)", tests, re.M)}
+    equal(known, set(range(1, 16)), "lessons with a test")
+
+
 if __name__ == "__main__":
     sys.exit(run([
         test_every_refusal_is_in_the_manual,
@@ -75,4 +86,5 @@ if __name__ == "__main__":
         test_every_option_of_the_proxy_is_in_the_manual,
         test_every_option_of_the_client_is_in_the_manual,
         test_the_manual_has_the_members_that_commands_take,
+        test_what_the_page_on_safety_names_is_there,
     ]))
