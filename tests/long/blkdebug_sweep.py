@@ -97,12 +97,10 @@ class Owner(vm.Qemu):
         for number, path in enumerate(chain):
             below = f",backing=n{number - 1}" if number else ""
             middle = rule_file and 0 < number < len(chain) - 1
-            args += ["-blockdev", f"driver=file,node-name=f{number},filename={path}"]
-            if middle:
-                args += ["-blockdev", f"driver=blkdebug,node-name=g{number},image=f{number},"
-                         f"config={rule_file}"]
-            args += ["-blockdev", f"driver=qcow2,node-name=n{number},"
-                     f"file={'g' if middle else 'f'}{number}{below},"
+            # Nodes that go with the layer: a file that QEMU has open under another name is not removed.
+            file = (f"file.driver=blkdebug,file.config={rule_file},file.image.driver=file,"
+                    f"file.image.filename={path}" if middle else f"file.driver=file,file.filename={path}")
+            args += ["-blockdev", f"driver=qcow2,node-name=n{number},{file}{below},"
                      f"read-only={'off' if number == len(chain) - 1 else 'on'}"]
         self.start_with([*args, "-device", f"virtio-blk-pci,id=vd0,drive=n{len(chain) - 1}"])
 
