@@ -19,6 +19,9 @@
 #include "qmp/alloc.h"
 
 #define STORE_JOURNAL "journal.json"
+/* Two seconds in all. */
+#define STORE_LOCK_TRIES 40
+#define STORE_LOCK_PAUSE_US 50000
 
 char *store_default_path(const char *name)
 {
@@ -64,6 +67,17 @@ static bool store_make_folders(const char *path, struct err *err)
     return false;
 }
 
+/* A qemu-img of a proxy that was killed holds it as well, until it is done. */
+static bool store_lock(int fd)
+{
+    for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+        if (errno != EWOULDBLOCK || i == STORE_LOCK_TRIES)
+            return false;
+        usleep(STORE_LOCK_PAUSE_US);
+    }
+    return true;
+}
+
 static bool store_check_folder(int fd, const char *path, struct err *err)
 {
     struct stat st;
@@ -76,7 +90,7 @@ static bool store_check_folder(int fd, const char *path, struct err *err)
         durable_errno(err, errno, "change the mode of", path);
         return false;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    if (!store_lock(fd)) {
         err_set(err, REASON_FILE_UNUSABLE, "Another qmp-proxy works in '%s': end it, or give this VM "
                 "a name of its own with -n", path);
         return false;
