@@ -21,7 +21,7 @@ void planner_memory_prepare(const struct world *world, json_t *plan, const char 
 {
     json_t *step = step_deed("memory-create", file, json_pack("{s:s}", "file", file));
 
-    step_undo(step, step_deed("file-remove", file, json_pack("{s:s}", "file", file)));
+    step_undo(step, step_deed("file-remove", file, json_pack("{s:s, s:b}", "file", file, "own", 1)));
     plan_add(plan, step);
     planner_migration_settings(world, plan, background);
     step = memory_getfd("qemu", file, "write");

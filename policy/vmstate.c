@@ -27,7 +27,7 @@ json_t *vmstate_create(const char *file, json_int_t size)
     json_t *step = step_deed("vmstate-create", file,
                              json_pack("{s:s, s:I}", "file", file, "size", size));
 
-    step_undo(step, step_deed("file-remove", file, json_pack("{s:s}", "file", file)));
+    step_undo(step, step_deed("file-remove", file, json_pack("{s:s, s:b}", "file", file, "own", 1)));
     return step;
 }
 

@@ -183,8 +183,13 @@ static bool deed_remove(const json_t *known, const char *path, struct err *err)
 
 static bool deed_file_remove(const json_t *args, json_t **result, struct err *err)
 {
+    const json_t *known = json_object_get(args, "known");
+    const char *file = state_str(args, "file");
+
     (void)result;
-    return deed_remove(json_object_get(args, "known"), state_str(args, "file"), err);
+    if (json_is_true(json_object_get(args, "own")) && json_is_object(known) && !in_use_on_record(known, file))
+        return durable_remove_path(file, err);
+    return deed_remove(known, file, err);
 }
 
 static bool deed_files_remove(const json_t *args, json_t **result, struct err *err)

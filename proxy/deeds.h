@@ -18,7 +18,8 @@
  *   stood-still     { prints: {path: print} }       nobody has written to them since
  *   files-sync      { files: [path] }               what QEMU has written is on the disk, if it can be
  *   file-sync       { file }                        it is on the disk
- *   file-remove     { file, known }                 unless it is in use (in_use.h says what known is)
+ *   file-remove     { file, known, own? }           unless it is in use (in_use.h says what known is); own: unless it
+ *                                                   is on record
  *   files-remove    { files: [path], known }        the same of all of them, then the first error
  *   inspect         { files: [path], folders: [path], sync?: [path], pid?, program? }
  *                   -> { files, rooms, open?, program? } (policy/world.h; program: program.h);

@@ -167,6 +167,13 @@ static bool in_use_stays_locked(const char *path)
     return false;
 }
 
+bool in_use_on_record(const json_t *known, const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && in_use_named(known, &st);
+}
+
 bool in_use_check(const json_t *known, const char *path, struct err *why)
 {
     const char *who = NULL;

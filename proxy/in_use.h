@@ -33,6 +33,10 @@ void in_use_add_process(json_t *known, long pid);
 /* The return of query-named-block-nodes. */
 void in_use_add_nodes(json_t *known, const json_t *nodes);
 
+/* Does the record name the file?  Of one in the memory folder, which is ours alone, that is all that matters: QEMU may
+ * keep the node of a save that has failed. */
+bool in_use_on_record(const json_t *known, const char *path);
+
 /* Must the file be left where it is?  Then why says so.  Blocks, up to a second where only a lock says that
  * somebody has it open: a process that was just killed takes its time. */
 bool in_use_check(const json_t *known, const char *path, struct err *why);
