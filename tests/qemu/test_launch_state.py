@@ -61,7 +61,7 @@ def test_a_qemu_that_cannot_be_recorded_ends_with_its_proxy(t):
     proxy.start(env=faults.env)
     proxy.serial.wait_tick(2)
     proxy.kill()
-    poll(lambda: not proxy.all_pids(), 10, "QEMU to end")
+    harness.poll(lambda: not proxy.all_pids(), 10, "QEMU to end")
     equal(sorted(path.name for path in proxy.state.iterdir() if path.suffix == ".json"), [], "files")
     faults.mend()
     proxy.start()
