@@ -12,6 +12,7 @@
 #include "proxy/deeds.h"
 #include "proxy/log.h"
 #include "proxy/operation.h"
+#include "proxy/recover_look.h"
 
 /* Are what a third QEMU would load, and what it would load onto, as the second one had them? */
 static bool recover_is_unused(const json_t *plan)
@@ -33,6 +34,19 @@ static bool recover_is_unused(const json_t *plan)
     return ok;
 }
 
+/* A journal may say more than is so: its undo has removed them when it could not be written any more. */
+static bool recover_has_overlays(struct daemon *daemon, const json_t *after)
+{
+    struct world world;
+    struct err err = ERR_INIT;
+    bool has = recover_look_at(daemon, after, &world, &err) &&
+               recover_look_overlays(&world, daemon->store->state, after);
+
+    err_clear(&err);
+    json_decref(world.files);
+    return has;
+}
+
 bool recover_relaunch(struct daemon *daemon)
 {
     json_t *journal = NULL, *args, *plan;
@@ -45,7 +59,8 @@ bool recover_relaunch(struct daemon *daemon)
     collect_static(daemon, &world);
     args = planner_args(world.given);
     can = can && planner_can_relaunch(plan, daemon->store->state) &&
-          json_equal(args, json_object_get(plan, "args")) && recover_is_unused(plan);
+          json_equal(args, json_object_get(plan, "args")) && recover_is_unused(plan) &&
+          recover_has_overlays(daemon, json_object_get(plan, "after"));
     if (can) {
         planner_note_relaunch(plan);
         can = store_write_journal(daemon->store, journal, &err);
