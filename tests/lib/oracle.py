@@ -153,24 +153,31 @@ class Serial:
         except OSError:
             return 0
 
-    def text(self, since=0):
+    def text(self, since=0, until=None):
         """Whole lines from byte `since` on."""
         try:
-            data = self.path.read_bytes()[since:]
+            data = self.path.read_bytes()[since:until]
         except OSError:
             return ""
         return data[:data.rfind(b"\n") + 1].decode(errors="replace").replace("\r", "")
 
-    def ticks(self, since=0):
-        return [int(n) for n in re.findall(self.tick, self.text(since), re.M)]
+    def ticks(self, since=0, until=None):
+        return [int(n) for n in re.findall(self.tick, self.text(since, until), re.M)]
 
     def boots(self, since=0):
         """The counters that the guest booted with."""
         return [int(n) for n in re.findall(self.boot, self.text(since), re.M)]
 
-    def last(self):
-        """The last tick printed, 0 when there is none."""
-        return (self.ticks() or [0])[-1]
+    def whole(self):
+        """The present length in bytes, of whole lines."""
+        try:
+            return self.path.read_bytes().rfind(b"\n") + 1
+        except OSError:
+            return 0
+
+    def last(self, until=None):
+        """The last tick printed, up to that byte, 0 when there is none."""
+        return (self.ticks(until=until) or [0])[-1]
 
     def jumps(self, since=0):
         """[(from, to)] wherever a tick does not follow the one before: reverts show up here."""

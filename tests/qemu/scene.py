@@ -197,7 +197,9 @@ class Mark:
     """A place on the serial line, before something that may turn the guest back."""
 
     def __init__(self, p):
-        self.p, self.since, self.last = p, p.serial.size(), p.serial.last()
+        # At the end of a line, and both from one look: the guest may be in the middle of the next.
+        self.p, self.since = p, p.serial.whole()
+        self.last = p.serial.last(self.since)
 
     def run(self):
         """The ticks behind the last jump, once there are four; None before."""
