@@ -203,12 +203,6 @@ class Deeds(random_vm.Driver):
         self.refresh()
         self.after_client()
 
-    @property
-    def hot(self):
-        """Plugged disks' nodes."""
-        nodes = self.p.command("query-named-block-nodes", flat=True)
-        return [node["node-name"] for node in nodes if node["node-name"].startswith("hot")]
-
     def can_unplug(self):
         return bool(self.devices)
 

@@ -43,6 +43,7 @@ class Snap:
         self.name, self.parent, self.memory, self.state = name, parent, memory, state
         self.devices = devices          # those that clients had plugged
         self.saved = None
+        self.nodes = []                 # of disks that had been plugged, and their device unplugged perhaps
         self.damaged = False            # a client's job has written below it
         self.partial = False            # it has not every disk of the VM
         self.going = False              # its deletion was broken off
@@ -147,8 +148,9 @@ def revert_refusals(tree, args, devices, nodes):
             may, must = may | {"method-unavailable"}, True
         elif snap.devices != devices:
             may |= {"method-unavailable", "configuration-changed"}
-    elif snap.memory == "vmstate" and snap.target(state) != "running":
-        may |= {"method-unavailable"}   # a new process would show as one that never ran
+    elif snap.memory == "vmstate" and (snap.target(state) != "running" or snap.nodes):
+        # A new process would show as one that never ran; or it would open what the snapshot does not cover.
+        may |= {"method-unavailable"}
     return may, must
 
 

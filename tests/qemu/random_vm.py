@@ -256,6 +256,7 @@ class Driver:
         """What a new one froze: the turn that the guest was at."""
         snap.saved = model.Saved(info)
         snap.memory = info.get("memory", {}).get("format")
+        snap.nodes = self.hot
         snap.state = info["run-state"]
         harness.equal(info["problems"], [], f"problems of {snap.name}")
         wanted = args.get("memory")
@@ -266,6 +267,12 @@ class Driver:
         assert self.turn - NEAR <= count <= late, \
             f"{snap.name} froze turn {count}, the guest was at {self.turn}, and then at {now}"
         self.files.known[snap.name] = self.files.sums(snap.saved)
+
+    @property
+    def hot(self):
+        """Nodes of disks that clients have plugged."""
+        nodes = self.p.command("query-named-block-nodes", flat=True)
+        return [node["node-name"] for node in nodes if node["node-name"].startswith("hot")]
 
     def check_devices(self):
         entries = self.p.command("qom-list", path="/machine/peripheral")
