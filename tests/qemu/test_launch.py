@@ -120,7 +120,7 @@ def test_with_wait_on_qemu_starts_when_a_client_comes(t):
         proxy = launched(t, *words, name=f"vm{number}").start(connect=False)
         harness.poll(path.exists, 10, "the socket")
         equal(proxy.all_pids(), [proxy.process.pid], "processes before a client came")
-        proxy.qmp = proxy.client()
+        proxy.qmp = harness.poll(proxy._try_client, 10, "the monitor to answer")  # pylint: disable=protected-access
         check_served(proxy)
         proxy.stop()
 

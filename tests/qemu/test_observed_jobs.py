@@ -61,6 +61,7 @@ def test_an_overlay_that_is_left_open_behind_a_commit(t):
                           ("snapshot-delete", {"name": "zero", "direction": "commit"})):
         if command == "snapshot-delete":
             p.command("snapshot-delete", {"name": "mine", "metadata-only": True})
+        p.qmp.refused(command, args)        # before it what the client did is put on record
         still = hostile.Still(p)
         error = p.qmp.refused(command, args)
         harness.equal((error.reason, error.data.get("node")), ("chain-mismatch", "other"), error.desc)

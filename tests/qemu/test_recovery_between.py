@@ -131,10 +131,6 @@ def test_a_guest_that_runs_with_the_loaded_memory_is_stopped_before_its_disks_ch
     resumed(t, "check-disks")
 
 
-def test_a_guest_that_runs_while_one_of_its_disks_has_moved_gets_its_memory_back(t):
-    resumed(t, "drive-switch", 2)
-
-
 # ---- where no QEMU is left ----
 
 def loaded(t):
@@ -196,6 +192,5 @@ if __name__ == "__main__":
         test_a_guest_whose_revert_was_taken_back_goes_on_where_no_journal_can_be_written,
         test_memory_that_was_kept_stays_until_the_images_are_there,
         test_a_guest_that_runs_with_the_loaded_memory_is_stopped_before_its_disks_change,
-        test_a_guest_that_runs_while_one_of_its_disks_has_moved_gets_its_memory_back,
         test_what_a_revert_has_made_is_removed_when_its_file_system_is_there,
         test_a_journal_that_says_too_much_is_not_believed]))
