@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -144,6 +146,20 @@ static void a_program_that_cannot_be_executed_is_an_error(void **state)
     event_base_free(base);
 }
 
+/* Old versions of valgrind do not know the call by which a process is watched. */
+static int pidfd_setup(void **state)
+{
+    int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+    (void)state;
+    if (fd < 0) {
+        printf("1..0 # SKIP no pidfd_open()\n");
+        exit(0);
+    }
+    close(fd);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,5 +170,5 @@ int main(void)
         cmocka_unit_test(a_program_that_cannot_be_executed_is_an_error),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, pidfd_setup, NULL);
 }
