@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "policy/reason.h"
+#include "proxy/store.h"
 #include "tests/sim/sim_clock.h"
 #include "tests/sim/sim_fail.h"
 #include "tests/sim/sim_qemu.h"
@@ -214,9 +215,28 @@ struct process *process_new(struct event_base *base, char *const argv[], const i
     return process;
 }
 
+static bool process_is_on_record(const struct process *process)
+{
+    bool found = false;
+
+    for (int next = 0; next < 2; next++) {
+        struct err err = ERR_INIT;
+        json_t *record = NULL;
+
+        store_read_process(sim_proxy()->store, next == 1, &record, &err);
+        found = found || json_integer_value(json_object_get(record, "pid")) == process->qemu->pid;
+        json_decref(record);
+        err_clear(&err);
+    }
+    return found;
+}
+
 bool process_run(struct process *process, bool bound, struct err *err)
 {
     (void)err;
+    /* The proxy may die right behind this. */
+    if (!bound && !process_is_on_record(process))
+        sim_fail("QEMU %u runs, and no file names it", process->qemu->serial);
     process->waits = false;
     process->bound = bound;
     if (process->qemu->alive)

@@ -107,6 +107,38 @@ static void what_qemu_has_taken_is_not_cancelled(void **state)
     runner_fake_free(fake);
 }
 
+/* It is so at the first look, and somebody cancels before the answer comes. */
+static void asked_in_time(struct fake_qemu *qemu, const char *query, void *arg)
+{
+    struct late *late = arg;
+
+    (void)qemu;
+    if (strcmp(query, "query-status") != 0)
+        return;
+    late->cancelled = runner_cancel(late->fake->runner);
+    late->asked = true;
+}
+
+/* Then it is not known yet that the plan is finished; it is, all the same. */
+static void what_is_cancelled_in_the_commit_step_is_not_taken_back_behind_it(void **state)
+{
+    struct runner_fake *fake = runner_fake_new(vm_new());
+    struct late late = { .fake = fake };
+    json_t *plan = plan_new("test", "s1");
+
+    (void)state;
+    fake->qemu->asked = asked_in_time;
+    fake->qemu->asked_arg = &late;
+    plan_add(plan, deed("make", "unmake"));
+    step_commit_point(plan_add(plan, stop_step()));
+    plan_add(plan, deed("end", NULL));
+    runner_fake_run(fake, plan);
+    assert_true(late.asked && late.cancelled);
+    assert_end(fake, RUNNER_DONE, NULL);
+    assert_log(fake, "journal, deed make, command stop, journal committed, deed end");
+    runner_fake_free(fake);
+}
+
 static struct runner_fake *refused(json_t *vm, json_t *step)
 {
     struct runner_fake *fake = runner_fake_new(vm);
@@ -152,6 +184,7 @@ int main(void)
         cmocka_unit_test(behind_it_the_plan_can_be_taken_back),
         cmocka_unit_test(it_is_not_cancelled_there),
         cmocka_unit_test(what_qemu_has_taken_is_not_cancelled),
+        cmocka_unit_test(what_is_cancelled_in_the_commit_step_is_not_taken_back_behind_it),
         cmocka_unit_test(an_earlier_migration_says_nothing_of_one_that_was_refused),
         cmocka_unit_test(what_was_refused_is_not_waited_for),
     };
