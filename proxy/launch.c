@@ -132,16 +132,12 @@ static void launch_forget(struct daemon *daemon)
 {
     json_t *state = json_deep_copy(daemon->store->state);
     bool any = state_forget_disks(state);
-    struct err err = ERR_INIT;
 
     any = json_array_size(json_object_get(state, "config")) > 0 || any;
     any = json_object_del(state, "args") == 0 || any;
     json_object_set_new(state, "config", json_array());
-    if (any && !store_write(daemon->store, state, &err)) {
-        log_warn("%s", err.desc);
-        store_keep(daemon->store, state);
-    }
-    err_clear(&err);
+    if (any)
+        store_write_or_keep(daemon->store, state);
     json_decref(state);
 }
 

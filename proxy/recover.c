@@ -60,17 +60,6 @@ static void recover_remove(const struct daemon *daemon, const json_t *plan)
     json_decref(args);
 }
 
-void recover_write(struct daemon *daemon, const json_t *state)
-{
-    struct err err = ERR_INIT;
-
-    if (!store_write(daemon->store, state, &err)) {
-        log_warn("%s", err.desc);
-        store_keep(daemon->store, state);
-    }
-    err_clear(&err);
-}
-
 /* Of an interrupted delete. */
 struct recover_disks {
     const struct world *world;
@@ -158,7 +147,7 @@ static bool recover_revert(struct daemon *daemon, const json_t *plan, bool commi
     if (!told || !committed)
         return told;
     if (!written)
-        recover_write(daemon, after);
+        store_write_or_keep(daemon->store, after);
     recover_remove(daemon, plan);
     return true;
 }
@@ -174,7 +163,7 @@ static bool recover_record(struct daemon *daemon, const json_t *fitting, struct 
             deeds_find(state_str(step, "step"))(json_object_get(step, "args"), &result, err);
     json_decref(steps);
     if (!err->set)
-        recover_write(daemon, fitting);
+        store_write_or_keep(daemon->store, fitting);
     return !err->set;
 }
 
@@ -294,8 +283,7 @@ bool recover_is_other(const struct daemon *daemon, const json_t *journal)
            process_read_start_time((pid_t)was) != (unsigned long long)began;
 }
 
-/* new: the journal that is to be settled, or NULL.  If it cannot be read the daemon is stuck. */
-static json_t *recover_read_journal(struct daemon *daemon)
+json_t *recover_take_journal(struct daemon *daemon)
 {
     struct err err = ERR_INIT;
     json_t *journal = NULL;
@@ -315,11 +303,6 @@ static json_t *recover_read_journal(struct daemon *daemon)
     return journal;
 }
 
-json_t *recover_take_journal(struct daemon *daemon)
-{
-    return recover_read_journal(daemon);
-}
-
 void recover_hot(struct daemon *daemon)
 {
     json_t *journal;
@@ -328,7 +311,7 @@ void recover_hot(struct daemon *daemon)
         operation_answers(daemon);
         return;
     }
-    journal = recover_read_journal(daemon);
+    journal = recover_take_journal(daemon);
     if (journal)
         operation_recover(daemon, journal);
     json_decref(journal);

@@ -96,7 +96,7 @@ static void create_adopt(struct daemon *daemon, const json_t *plan, const json_t
         if (!err->set && strcmp(state_str(step, "step"), "overlay-create") == 0)
             deeds_find("file-sync")(json_object_get(step, "args"), &result, err);
     if (!err->set)
-        recover_write(daemon, adopted);
+        store_write_or_keep(daemon->store, adopted);
 }
 
 bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err)

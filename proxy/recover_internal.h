@@ -10,10 +10,6 @@
 /* Takes back the making of the plan's files; what fails is logged. */
 void recover_undo_files(const struct daemon *daemon, const json_t *plan);
 
-/* Where there is no room for it the record is kept, and the journal with it: the next start decides as
- * this one did, so that nothing may be removed that the record on the disk names. */
-void recover_write(struct daemon *daemon, const json_t *state);
-
 /* Settles a create whose record was not written; false: it cannot be, for now, and nothing has changed. */
 bool recover_create(struct daemon *daemon, const json_t *plan, struct err *err);
 

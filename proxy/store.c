@@ -265,6 +265,17 @@ bool store_write(struct store *store, const json_t *state, struct err *err)
     return true;
 }
 
+void store_write_or_keep(struct store *store, const json_t *state)
+{
+    struct err err = ERR_INIT;
+
+    if (!store_write(store, state, &err)) {
+        log_warn("%s", err.desc);
+        store_keep(store, state);
+    }
+    err_clear(&err);
+}
+
 bool store_write_journal(struct store *store, const json_t *journal, struct err *err)
 {
     if (!store_writes(store, err) ||

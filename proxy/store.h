@@ -81,6 +81,10 @@ void store_keep(struct store *store, const json_t *state);
 /* state is borrowed; on success store->state is a copy of it. */
 bool store_write(struct store *store, const json_t *state, struct err *err);
 
+/* Where there is no room for it the record is kept, and the journal with it: the next start decides as
+ * this one did, so that nothing may be removed that the record on the disk names. */
+void store_write_or_keep(struct store *store, const json_t *state);
+
 bool store_write_journal(struct store *store, const json_t *journal, struct err *err);
 /* new: the journal, which is on the disk then, or NULL in *out when there is none. */
 bool store_read_journal(struct store *store, json_t **out, struct err *err);
